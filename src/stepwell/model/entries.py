@@ -1,0 +1,239 @@
+"""What the journal holds: entries, in frames.
+
+A frame is written once, by the run's owner, under the next `seq`. Its bytes are JSON, so that a journal can be read
+with nothing but a database shell. Times are milliseconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stepwell.model.failures import NULL, Failure
+from stepwell.model.ids import Claim, CommandId, MessageId, RunId
+from stepwell.model.messages import Message
+
+
+class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who started this run as a child, by which command, and what its end means for the child."""
+
+    run: RunId
+    base: int
+    command: CommandId
+    on_parent_end: str = "cancel"
+
+
+class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+    """What all entries share."""
+
+
+class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=True):
+    """Always the first entry. `seed` (hex) feeds `ctx.random`, `ctx.uuid4` and hook tokens; it is secret."""
+
+    workflow: str
+    version: str = ""
+    input: Raw = NULL
+    seed: str
+    parent: Parent | None = None
+    deadline: int | None = None
+    forked_from: RunId | None = None
+    retries: int = 0
+
+
+class StepCompleted(_Entry, tag="step", frozen=True, kw_only=True, omit_defaults=True):
+    """A step gave a result. `ms` is how long the attempt took; `args` is a checksum of its arguments."""
+
+    id: CommandId
+    value: Raw = NULL
+    attempt: int = 1
+    ms: int = 0
+    args: int = 0
+
+
+class StepFailed(_Entry, tag="step_failed", frozen=True, kw_only=True, omit_defaults=True):
+    """A step failed for good."""
+
+    id: CommandId
+    failure: Failure
+    attempt: int = 1
+    ms: int = 0
+
+
+class AttemptFailed(_Entry, tag="attempt_failed", frozen=True, kw_only=True, omit_defaults=True):
+    """An attempt failed; the next starts at `retry_at`. `progress` is the last heartbeat's."""
+
+    id: CommandId
+    failure: Failure
+    attempt: int
+    retry_at: int
+    ms: int = 0
+    progress: Raw = NULL
+
+
+class StepProgressed(_Entry, tag="progress", frozen=True, kw_only=True, omit_defaults=True):
+    """A running step reported how far it is; a later attempt reads it as `last_progress`."""
+
+    id: CommandId
+    progress: Raw
+    attempt: int = 1
+
+
+class TimerFired(_Entry, tag="timer", frozen=True, kw_only=True, omit_defaults=True):
+    """Timer number `n` of this generation, due at `due`, fired."""
+
+    n: int
+    due: int
+    name: str = "timer"
+
+
+class Received(_Entry, tag="received", frozen=True, kw_only=True, omit_defaults=True):
+    """A message, drained from the inbox. `no` is its number there, `at` when the store accepted it."""
+
+    no: int
+    id: MessageId
+    at: int
+    message: Message
+
+
+class StartChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="start_child"):
+    """Create a run. Detached children (`on_parent_end="abandon"`) have no parent link for its end."""
+
+    child: RunId
+    workflow: str
+    version: str = ""
+    input: Raw = NULL
+    on_parent_end: str = "cancel"
+    awaited: bool = True
+
+
+class CancelChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="cancel_child"):
+    """Ask a child to stop."""
+
+    child: RunId
+    reason: str = ""
+
+
+class SendSignal(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="send_signal"):
+    """Send a signal to another run."""
+
+    run: RunId
+    name: str
+    value: Raw
+
+
+class OpenHook(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="open_hook"):
+    """Make a hook reachable. A custom `token` is reserved as a name; a generated one needs no act."""
+
+    token: str
+
+
+class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="subscribe"):
+    """Wait for an event: be found by its publishers, then read what was published since `since`."""
+
+    event: str
+    since: int
+
+
+Act = StartChild | CancelChild | SendSignal | OpenHook | Subscribe
+"""What a run does to something outside of itself: intended, then done (idempotently), then confirmed."""
+
+
+class Intended(_Entry, tag="intended", frozen=True, kw_only=True, omit_defaults=True):
+    """The run is about to do this."""
+
+    id: CommandId
+    act: Act
+
+
+class Confirmed(_Entry, tag="confirmed", frozen=True, kw_only=True, omit_defaults=True):
+    """It was done, or it cannot be: then `failure` says why."""
+
+    id: CommandId
+    failure: Failure | None = None
+
+
+class MetadataChanged(_Entry, tag="metadata", frozen=True, kw_only=True, omit_defaults=True):
+    """New values of metadata keys; null removes one."""
+
+    values: dict[str, Raw]
+
+
+class Sent(_Entry, tag="sent", frozen=True, kw_only=True, omit_defaults=True):
+    """The body sent chunk number `k` (from 0) to a stream of its run."""
+
+    stream: str
+    k: int
+    value: Raw
+
+
+class Patched(_Entry, tag="patched", frozen=True, kw_only=True, omit_defaults=True):
+    """The body passed `ctx.patched(id)` as new code."""
+
+    id: str
+
+
+class Dropped(_Entry, tag="dropped", frozen=True, kw_only=True, omit_defaults=True):
+    """A message was taken from the buffer and did not fit its type, so nobody got it."""
+
+    id: MessageId
+    reason: str
+
+
+class ContinuedAsNew(_Entry, tag="continued", frozen=True, kw_only=True, omit_defaults=True):
+    """The run starts again with a new input and an empty history; unread messages stay unread."""
+
+    input: Raw = NULL
+    version: str = ""
+    unread: tuple[Received, ...] = ()
+
+
+class Ended(_Entry, tag="ended", frozen=True, kw_only=True, omit_defaults=True):
+    """The last entry: the run's outcome. `status` is terminal."""
+
+    status: str
+    value: Raw = NULL
+    failure: Failure | None = None
+    reason: str = ""
+
+
+Entry = (
+    Created
+    | StepCompleted
+    | StepFailed
+    | AttemptFailed
+    | StepProgressed
+    | TimerFired
+    | Received
+    | Intended
+    | Confirmed
+    | MetadataChanged
+    | Sent
+    | Patched
+    | Dropped
+    | ContinuedAsNew
+    | Ended
+)
+
+
+class Frame(Struct, frozen=True):
+    """One atomic addition to a journal.
+
+    `at` is the run's time from this frame on, and never goes back. `by` is the claim that wrote it: with one append
+    in flight per run, (`by`, `seq`) makes the bytes of two different writers differ.
+    """
+
+    at: int
+    by: Claim
+    entries: tuple[Entry, ...]
+
+
+class FrameCodec:
+    """Frames to and from bytes."""
+
+    _encoder: ClassVar[msgspec.json.Encoder] = msgspec.json.Encoder()
+    _decoder: ClassVar[msgspec.json.Decoder[Frame]] = msgspec.json.Decoder(Frame)
+
+    encode = staticmethod(_encoder.encode)
+    decode = staticmethod(_decoder.decode)
