@@ -1,0 +1,97 @@
+"""Notices inside of one process: who listens to which topic, from whichever thread and loop."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Iterable
+from threading import Lock
+
+
+class Listener:
+    """An endless iterator that yields after each ring, several rings at once if it was slow."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> Listener:
+        return self
+
+    async def __anext__(self) -> None:
+        if not self._rung:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._rung = False
+
+    async def wait(self, seconds: float) -> None:
+        """Return after a ring, or after so many seconds."""
+        timer = self._loop.call_later(seconds, self._ring)
+        try:
+            await self.__anext__()
+        finally:
+            timer.cancel()
+
+    def ring(self) -> None:
+        """Wake the listener; from any thread."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self._loop:
+            self._ring()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        self._rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Notices:
+    """Listeners by topic. A listener that nobody holds any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._topics: dict[str, weakref.WeakSet[Listener]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._topics) and any(self._listeners(list(self._topics)))
+
+    def listen(self, *topics: str) -> Listener:
+        """A listener that hears every ring of these topics from now on."""
+        listener = Listener()
+        with self._lock:
+            for topic in topics:
+                self._topics.setdefault(topic, weakref.WeakSet()).add(listener)
+        return listener
+
+    def ring(self, topics: Iterable[str]) -> None:
+        """Wake whoever listens to one of these topics."""
+        if self._topics:
+            for listener in self._listeners(topics):
+                listener.ring()
+
+    def ring_all(self) -> None:
+        """Wake everybody."""
+        self.ring(list(self._topics))
+
+    def _listeners(self, topics: Iterable[str]) -> set[Listener]:
+        found: set[Listener] = set()
+        with self._lock:
+            for topic in topics:
+                listeners = self._topics.get(topic)
+                if listeners is None:
+                    continue
+                alive = set(listeners)
+                if alive:
+                    found |= alive
+                else:
+                    del self._topics[topic]
+        return found

@@ -1,0 +1,1 @@
+"""What ships for tests: of programs that use Stepwell, and of backends."""
