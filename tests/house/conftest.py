@@ -46,10 +46,9 @@ class Source:
 
 def assert_none(offenders: Iterable[str]) -> None:
     """Fail with the whole list, one offender a line."""
-    __tracebackhide__ = True
     lines = sorted(offenders)
     if lines:
-        pytest.fail("\n".join([f"{len(lines)} found:", *lines]))
+        pytest.fail("\n".join([f"{len(lines)} found:", *lines]), pytrace=False)
 
 
 @pytest.fixture(scope="session")
