@@ -1,0 +1,1 @@
+"""What happens next: pure and synchronous. Nothing here waits, logs, reads a clock or draws a number."""
