@@ -109,7 +109,10 @@ def _of_leaves(before: Any, after: Any) -> Difference | None:
     kind: Any = type(before)
     if isinstance(before, datetime | time):
         # By offset, not by zone: a ZoneInfo comes back as the offset it stood for. `fold` has a meaning only without.
-        same = before.isoformat() == after.isoformat() and (before.tzinfo is not None or before.fold == after.fold)
+        naive = before.tzinfo is None, after.tzinfo is None
+        same = before.isoformat() == after.isoformat() and (
+            naive == (False, False) or (naive == (True, True) and before.fold == after.fold)
+        )
     elif kind.__eq__ is object.__eq__ and not isinstance(before, Enum):
         return _of_fields(_attributes(before, after), before, after)
     else:

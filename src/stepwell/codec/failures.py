@@ -92,8 +92,10 @@ def _crossing(types: Sequence[str], raises: Sequence[type[BaseException]]) -> ty
 def _args(exception: BaseException, crossing: type[BaseException], codec: Codec) -> Raw:
     """The arguments, if they are plain and make the same exception again; else NULL."""
     try:
-        raw, args = codec.typed(Any).isolate(list(exception.args), where="args")
+        raw, args = codec.typed(Any).isolate(_arguments(exception), where="args")
         rebuilt = crossing(*args)
+        if str(rebuilt) != str(exception):
+            return NULL
     except Exception:  # a constructor may raise anything
         return NULL
     kept, lost = vars(rebuilt), vars(exception)
@@ -102,6 +104,14 @@ def _args(exception: BaseException, crossing: type[BaseException], codec: Codec)
     lost = {name: value for name, value in lost.items() if name != "__notes__"}
     same = difference(exception.args, rebuilt.args) is None and difference(lost, kept) is None
     return raw if same else NULL
+
+
+def _arguments(exception: BaseException) -> list[Any]:
+    """As copying has them: an OSError knows its file name only there, and a class may say better in `__reduce__`."""
+    reduced = exception.__reduce__()
+    if isinstance(reduced, tuple) and reduced[0] is type(exception):
+        return list(reduced[1])
+    return list(exception.args)
 
 
 def _rebuilt(failure: Failure, crossing: type[BaseException], codec: Codec) -> BaseException | None:

@@ -37,10 +37,16 @@ _DEPTH_MAX = 100
 
 
 class Codec:
-    """How an app writes values down: `types` adds classes that JSON does not know, `cipher` encrypts every payload."""
+    """How an app writes values down: `types` adds classes that JSON does not know, `cipher` encrypts every payload.
 
-    def __init__(self, cipher: Cipher | None = None, *, types: Custom | None = None) -> None:
+    `max_payload` is the most bytes that one value may take.
+    """
+
+    def __init__(
+        self, cipher: Cipher | None = None, *, types: Custom | None = None, max_payload: int = MAX_PAYLOAD
+    ) -> None:
         self.cipher = cipher
+        self.max_payload = max_payload
         self._types = dict(types or {})
         self._prepared: dict[Any, Typed[Any]] = {}
         self._encoder = msgspec.json.Encoder(enc_hook=self._to_json)
@@ -66,7 +72,7 @@ class Codec:
                 f"the type {_show_type(annotation)} cannot be used for values that are recorded: {problem}"
             )
         decoder = msgspec.json.Decoder(annotation, dec_hook=self._from_json)
-        return Typed(annotation, self._encoder.encode, decoder.decode, self.cipher)
+        return Typed(annotation, self._encoder.encode, decoder.decode, self)
 
     def _is_custom(self, kind: Any) -> bool:
         return kind in self._types or _is_pydantic(kind)
@@ -89,26 +95,31 @@ class Codec:
 class Typed(Generic[T]):
     """One annotation, prepared. `where` names the value in errors: "the result of step charge"."""
 
-    __slots__ = ("_atoms", "_cipher", "_decode", "_encode", "_is_flat", "annotation")
+    __slots__ = ("_atoms", "_cipher", "_decode", "_encode", "_is_flat", "_max_payload", "annotation")
 
     def __init__(
         self,
         annotation: Any,
         encode: Callable[[Any], bytes],
         decode: Callable[[Raw | bytes], T],
-        cipher: Cipher | None,
+        codec: Codec,
     ) -> None:
         self.annotation = annotation
         self._encode = encode
         self._decode = decode
-        self._cipher = cipher
+        self._cipher = codec.cipher
+        self._max_payload = codec.max_payload
         self._atoms = _atoms_of(annotation)
-        self._is_flat = bool(self._atoms) and annotation is not Any and cipher is None
+        self._is_flat = bool(self._atoms) and annotation is not Any and codec.cipher is None
 
     @property
     def plain(self) -> Typed[T]:
         """The same, without encryption: for checksums, which an encrypted payload cannot have."""
-        return self if self._cipher is None else Typed(self.annotation, self._encode, self._decode, None)
+        return (
+            self
+            if self._cipher is None
+            else Typed(self.annotation, self._encode, self._decode, Codec(max_payload=self._max_payload))
+        )
 
     def encode(self, value: T, *, where: str) -> Raw:
         """The payload of a value that fits the annotation and would come back the same; else `CodecError`."""
@@ -125,8 +136,11 @@ class Typed(Generic[T]):
                 raise CodecError(_not_finite(where, "", value))
         else:
             value = self._returned(value, data, where)
-        if len(data) > MAX_PAYLOAD:
-            raise CodecError(_too_large(where, len(data)))
+        if len(data) > self._max_payload:
+            raise CodecError(
+                f"{where} takes {len(data)} bytes, and one value may take {self._max_payload}; "
+                f"store it as a Blob, and pass that"
+            )
         if self._cipher is not None or data.startswith(DOLLAR):
             return self._pack(data), value
         return (Raw(data) if value is not None else NULL), value
@@ -238,10 +252,6 @@ def _is_not_finite(part: Any) -> bool:
 
 def _not_finite(where: str, path: str, value: Any) -> str:
     return f"{_place(where, path)} is {value!r}, which JSON cannot express; use None, or a Decimal"
-
-
-def _too_large(where: str, size: int) -> str:
-    return f"{where} takes {size} bytes, more than the {MAX_PAYLOAD} of one value; store it as a Blob, and pass that"
 
 
 def _explain(error: Exception) -> str:
