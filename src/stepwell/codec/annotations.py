@@ -19,7 +19,7 @@ def resolve_annotations(fn: Callable[..., Any], *, names: Mapping[str, Any] | No
         return get_type_hints(function, localns=dict(names) if names else None, include_extras=True)
     except NameError as error:
         raise DefinitionError(_unknown_name(function, error)) from error
-    except TypeError as error:
+    except Exception as error:  # annotations are code of users
         raise DefinitionError(f"the annotations of {_name(function)} are not types: {error}") from error
 
 
@@ -29,7 +29,7 @@ def annotation_problem(annotation: Any, *, custom: Callable[[Any], bool]) -> str
         info = types.type_info(annotation)
     except NameError as error:
         return f"it mentions {error.name!r}, which is not defined when the program runs"
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # annotations are code of users
         return str(error)
     for kind in _custom_types(info, set()):
         if kind is object:

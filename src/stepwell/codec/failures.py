@@ -7,6 +7,7 @@ themselves; the record is matched against that list and never imports a class. A
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from stepwell.codec.values import Codec
 from stepwell.errors import CodecError, StepError, type_name
 from stepwell.model.failures import NULL, Failure
 
-_HERE = str(Path(__file__).parent.parent)
+_HERE = str(Path(__file__).parent.parent) + os.sep
 _FRAMES_MAX = 20
 _TEXT_MAX = 8192
 _NESTED_MAX = 10
