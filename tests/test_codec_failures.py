@@ -43,6 +43,13 @@ class Reduced(Formatted):
         return Reduced, (self.code,)
 
 
+class Odd(CardError):
+    """It is copied by another function, so its args have to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, ("odd",)
+
+
 class Broken(Exception):
     def __str__(self) -> str:
         raise RuntimeError
@@ -118,6 +125,14 @@ def test_a_class_may_say_how_to_be_copied() -> None:
 
     assert isinstance(error, Reduced)
     assert error.code == 5
+
+
+def test_a_class_that_is_copied_in_another_way_is_built_from_its_args() -> None:
+    assert cross(Odd("x"), Odd).args == ("x",)
+
+
+def test_an_exception_that_was_never_raised_has_only_its_last_line() -> None:
+    assert failure_of(ValueError("x")).traceback == "ValueError: x\n"
 
 
 def with_attribute() -> CardDeclined:
@@ -237,6 +252,20 @@ def test_our_own_frames_are_left_out() -> None:
 
     assert "stepwell/codec" not in trace
     assert "test_codec_failures.py" in trace
+
+
+def test_a_long_chain_of_causes_is_recorded() -> None:
+    error = ValueError("first")
+    for number in range(100):
+        error, error.__cause__ = ValueError(str(number)), error
+
+    assert failure_of(raised(error)).traceback.endswith("ValueError: 99\n")
+
+
+def test_a_record_without_a_traceback_adds_no_note() -> None:
+    failure = Failure(types=(f"{__name__}.CardError",), args=Raw(b'["no"]'))
+
+    assert not hasattr(exception_of(failure, raises=(CardError,)), "__notes__")
 
 
 @given(st.text(st.characters()), st.lists(st.integers() | st.text() | st.none()))
