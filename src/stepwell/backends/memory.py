@@ -386,7 +386,7 @@ class MemoryQueue:
         received: list[Received] = []
         with self._world.lock:
             jobs = [(no, queue, job) for queue in queues for no, job in self._world.queues.get(queue, {}).items()]
-            jobs.sort(key=lambda item: item[0])
+            jobs.sort(key=lambda item: (item[2].visible_at, item[0]))
             for no, queue, job in jobs:
                 if job.visible_at <= now and len(received) < limit:
                     job.deliveries += 1

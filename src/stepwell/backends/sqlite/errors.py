@@ -1,0 +1,39 @@
+"""What SQLite's errors mean to an operator: what happened, to which file, and what to do."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from stepwell.errors import BackendError
+
+_CURES = {
+    sqlite3.SQLITE_BUSY: "is locked by another process for too long; stop that process, or raise lock_timeout_ms",
+    sqlite3.SQLITE_LOCKED: "is locked by another process for too long; stop that process, or raise lock_timeout_ms",
+    sqlite3.SQLITE_READONLY: "is read-only; make the file and its directory writable for this user",
+    sqlite3.SQLITE_PERM: "is not accessible; make the file and its directory writable for this user",
+    sqlite3.SQLITE_FULL: "cannot grow, the disk is full; nothing was changed, go on when there is room",
+    sqlite3.SQLITE_IOERR: "cannot be read or written, the disk answers with errors; check the disk and its mount",
+    sqlite3.SQLITE_CORRUPT: "is corrupt; nothing was changed: restore a backup, or try `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_NOTADB: "is not a database; nothing was changed: give the path of another file",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its directory exists and is writable for this user",
+    sqlite3.SQLITE_TOOBIG: "cannot hold a value of this size",
+}
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether somebody else holds the lock."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def translated(error: sqlite3.Error, path: str) -> BackendError:
+    """The error as the port knows it; raise it `from` the original."""
+    cure = _CURES.get(_code(error))
+    if cure is None:
+        if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+            return BackendError(f"the database {path} was closed")
+        return BackendError(f"the database {path} failed: {error}")
+    return BackendError(f"the database {path} {cure} ({error})")
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
