@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from stepwell.errors import DefinitionError, FatalError, RetryableError
 from stepwell.model.durations import duration_ms
+from stepwell.model.failures import Failure
 from stepwell.model.policies import Retry
 
 
@@ -63,3 +64,16 @@ def _backed_off_ms(retry: Retry, attempt: int, fraction: float) -> int:
     except OverflowError:
         delay = longest
     return math.ceil(delay * (1 + retry.jitter * (2 * fraction - 1)))
+
+
+def next_run_delay_ms(retry: Retry, failure: Failure, retries: int) -> int | None:
+    """How long until a failed run starts again from its first failed step; None: it has failed for good.
+
+    `retries` counts how often it did so before. Matching goes by recorded names, since the exception is gone. No
+    jitter: runs fail at different times anyway.
+    """
+    if retries + 1 >= retry.attempts or failure.is_(FatalError) or failure.is_(DefinitionError):
+        return None
+    if retry.on and not any(failure.is_(kind) for kind in retry.on):
+        return None
+    return _backed_off_ms(retry, retries + 1, 0.5)

@@ -39,7 +39,8 @@ class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=Tr
     parent: Parent | None = None
     deadline: int | None = None
     forked_from: RunId | None = None
-    retries: int = 0
+    tags: dict[str, str] = {}
+    metadata: dict[str, Raw] = {}
 
 
 class StepCompleted(_Entry, tag="step", frozen=True, kw_only=True, omit_defaults=True):
@@ -182,11 +183,22 @@ class Dropped(_Entry, tag="dropped", frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class ContinuedAsNew(_Entry, tag="continued", frozen=True, kw_only=True, omit_defaults=True):
-    """The run starts again with a new input and an empty history; unread messages stay unread."""
+    """The first entry of a new generation: the run starts again, in a frame that becomes the head's `base`.
 
+    By `ctx.continue_as_new`: with a new input and no history; unread messages stay unread. By the workflow's retry
+    policy (`retries` > 0): with the input it had, and the `history` up to its first failed step. `created` is the
+    run's first entry with the version and metadata of now; `mail` counts all messages journaled before; `names` are
+    the hook tokens that the run still holds.
+    """
+
+    created: Created
     input: Raw = NULL
-    version: str = ""
     unread: tuple[Received, ...] = ()
+    history: tuple[Frame, ...] = ()
+    retries: int = 0
+    not_before: int = 0
+    mail: int = 0
+    names: tuple[str, ...] = ()
 
 
 class Ended(_Entry, tag="ended", frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,606 @@
+"""The driver: everything that is decided about one run between two writes of its journal.
+
+It holds a claimed run in memory: folds the journal, feeds the program, and turns what has arrived into the next frame
+and the effects that may begin once that frame is durable. It is pure; the runtime does the waiting and the writing.
+
+Order of things, which the rest relies on: arrivals are *applied first and committed after*. The program runs ahead to
+its next commands, so that one frame can hold a result, what follows from it, and even the end of the run; but nothing
+outside of this process is touched before the frame is durable. If the frame is refused, the driver is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec import structs
+
+from stepwell.engine.prefix import settled_prefix
+from stepwell.engine.program import (
+    Abandon,
+    ActCommand,
+    Cancelled,
+    Completed,
+    Continue,
+    Failed,
+    Line,
+    Origin,
+    Outcome,
+    Program,
+    StepCommand,
+)
+from stepwell.model.entries import (
+    Act,
+    AttemptFailed,
+    CancelChild,
+    Confirmed,
+    ContinuedAsNew,
+    Created,
+    Ended,
+    Entry,
+    Frame,
+    Intended,
+    OpenHook,
+    Received,
+    Sent,
+    StartChild,
+    StepCompleted,
+    StepFailed,
+    StepProgressed,
+    TimerFired,
+)
+from stepwell.model.failures import NULL, Failure
+from stepwell.model.ids import Claim, CommandId, MessageId, RunId, child_ended_id
+from stepwell.model.messages import (
+    CancelRequested,
+    ChildEnded,
+    PauseRequested,
+    ResumeRequested,
+    TerminateRequested,
+)
+from stepwell.model.runs import Head, Wait
+
+
+class Arrival(NamedTuple):
+    """Something that happened at `time` (ms) and wants into the journal."""
+
+    time: int
+    entry: Entry
+
+
+class NotifyParent(NamedTuple):
+    """Tell the parent that this child has ended."""
+
+    parent: RunId
+    id: MessageId
+    message: ChildEnded
+
+
+class ReleaseName(NamedTuple):
+    """Free a hook token."""
+
+    name: str
+
+
+Obligation = ActCommand | NotifyParent | ReleaseName
+"""What a run that has ended still owes to others. All are idempotent."""
+
+
+class Decision:
+    """The next frame, if any, and what may begin when it is durable (at once, without one)."""
+
+    __slots__ = ("acts", "entries", "is_guarded", "start", "stop")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_guarded = False
+        self.start: list[StepCommand] = []
+        self.stop: list[CommandId] = []
+        self.acts: list[ActCommand] = []
+
+
+RetryPolicy = Callable[[Failure, int], int | None]
+"""Given a run's failure and how often it was retried: the delay (ms) until the next try, or None."""
+
+
+class Driver:
+    """One run in memory. Feed it arrivals; write what it decides; tell it when that is durable."""
+
+    def __init__(
+        self,
+        head: Head,
+        frames: Sequence[tuple[int, Frame]],
+        claim: Claim,
+        make_program: Callable[[Origin], Program],
+        *,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self.run = head.id
+        self.claim = claim
+        self.seq = frames[-1][0]
+        self.at = frames[-1][1].at
+        self.mail = 0
+        self.ended: Ended | None = None
+        self.is_paused = False
+        self.kill_at: int | None = None
+        self.steps: dict[CommandId, StepCommand] = {}
+        self.program: Program | None = None
+        self._make_program = make_program
+        self._retry = retry
+        self._is_repeat = bool(head.waiting) and head.takes <= 1 and head.seq == self.seq
+        self._read_origin(frames[0])
+        self._held: list[Line] = []
+        self._lines: list[Line] = []
+        self._attempts: dict[CommandId, AttemptFailed] = {}
+        self._progress: dict[CommandId, StepProgressed] = {}
+        self._acts: dict[CommandId, Act] = {}
+        self._open_acts: dict[CommandId, Act] = {}
+        self._refused: set[CommandId] = set()
+        self._children: dict[CommandId, StartChild] = {}
+        self._delayed: dict[CommandId, StepCommand] = {}
+        self._sends: list[Sent] = []
+        self._continued: ContinuedAsNew | None = None
+        self._journal = None if retry is None else [*self._kept, *(frame for _, frame in frames)]
+        self._fold(frames)
+
+    # --- what the runtime reads
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the program has finished, though the run may not have ended yet."""
+        return self.program is not None and self.program.outcome is not None
+
+    @property
+    def has_open_acts(self) -> bool:
+        """Whether something was intended and is not confirmed. Such a run must not park for ever."""
+        return bool(self._open_acts)
+
+    def next_wake(self) -> int | None:
+        """When the run needs attention by itself: a timer, a retry, the end of a grace; None: only from outside."""
+        times = [] if self.kill_at is None else [self.kill_at]
+        if not self.is_paused:
+            if self.program is None:
+                times.append(self.origin_not_before)
+            elif (due := self.program.next_due()) is not None:
+                times.append(due)
+            times.extend(command.not_before for command in self._delayed.values())
+        return min(times) if times else None
+
+    def waits(self) -> list[Wait]:
+        """What the run waits for, for its head."""
+        waits = [Wait(kind="retry", name=id, until=command.not_before) for id, command in self._delayed.items()]
+        if self.program is None:
+            return [Wait(kind="retry", name="run", until=self.origin_not_before)]
+        return waits + self.program.waits()
+
+    # --- what the runtime does
+
+    def feed(self, arrivals: Sequence[Arrival], now: int) -> Decision:
+        """Apply what has arrived, and fire what is due. The caller commits the decision before acting on it."""
+        decision = Decision()
+        if self.ended is not None:
+            return decision
+        at = self.at = max(now, self.at)
+        self._start_if_due(at)
+        if len(arrivals) == 1 and (self.program is None or (due := self.program.next_due()) is None or due > at):
+            self._take(decision, arrivals[0].entry, at)
+        else:
+            for arrival in sorted(arrivals, key=_arrival_order):
+                self._fire_timers(decision, arrival.time - 1, at)
+                self._take(decision, arrival.entry, at)
+            self._fire_timers(decision, at, at)
+        if self.kill_at is not None and self.kill_at <= at and self.ended is None:
+            self._end(decision, Ended(status="terminated", reason="still running after the grace of its cancel"))
+        self._collect(decision, at)
+        return decision
+
+    def bury(self, failure: Failure, now: int) -> Decision:
+        """End the run without running its code: it has killed too many workers."""
+        decision = Decision()
+        self.at = max(now, self.at)
+        self._end(decision, Ended(status="dead", failure=failure))
+        return decision
+
+    def frame(self, decision: Decision) -> Frame:
+        """The decision as the frame to write under `seq` + 1."""
+        return Frame(self.at, self.claim, tuple(decision.entries))
+
+    def committed(self, decision: Decision) -> None:
+        """The frame is durable."""
+        self.seq += 1
+        if self._journal is not None:
+            self._journal.append(self.frame(decision))
+        last = decision.entries[-1]
+        if type(last) is ContinuedAsNew:
+            self._continued = last
+
+    def successor(self) -> Driver | None:
+        """The driver of the next generation, once the frame that begins it is durable."""
+        if self._continued is None:
+            return None
+        self.evict()
+        head = Head(id=self.run, workflow=self.created.workflow, created_at=0)
+        frame = Frame(self.at, self.claim, (self._continued,))
+        return Driver(head, [(self.seq, frame)], self.claim, self._make_program, retry=self._retry)
+
+    def add_mail(self, decision: Decision, messages: Sequence[Received]) -> None:
+        """Put messages that came too late to matter into the frame that ends the run."""
+        fresh = [message for message in messages if message.no > self.mail]
+        decision.entries[-1:-1] = fresh
+        self.mail = max([self.mail, *(message.no for message in fresh)])
+
+    def obligations(self) -> list[Obligation]:
+        """What the ended run owes: acts that are not confirmed, children to stop, a parent to tell, names to free."""
+        owed: list[Obligation] = [ActCommand(id, act) for id, act in self._open_acts.items()]
+        if self.ended is None:
+            return owed
+        for id, child in self._children.items():
+            if child.on_parent_end == "cancel":
+                name = CommandId(f"{id}/cancel")
+                if name not in self._open_acts:
+                    owed.append(ActCommand(name, CancelChild(child=child.child, reason="the parent run ended")))
+        parent = self.created.parent
+        if parent is not None and parent.on_parent_end != "abandon":
+            message = ChildEnded(
+                child=self.run,
+                base=parent.base,
+                command=parent.command,
+                status=self.ended.status,
+                value=self.ended.value,
+                failure=self.ended.failure,
+            )
+            owed.append(NotifyParent(parent.run, child_ended_id(self.run, self.seq), message))
+        owed.extend(ReleaseName(name) for name in self._names())
+        return owed
+
+    def is_restarting(self, decision: Decision) -> bool:
+        """Whether this decision begins a new generation."""
+        return bool(decision.entries) and type(decision.entries[-1]) is ContinuedAsNew
+
+    def acts(self) -> list[Act]:
+        """All acts of this generation, confirmed or not."""
+        return list(self._acts.values())
+
+    def take_sends(self) -> list[Sent]:
+        """Chunks of the body that were in the journal when it was loaded; their stream may lack the last of them."""
+        sends, self._sends = self._sends, []
+        return sends
+
+    def evict(self) -> None:
+        """Let the program leave memory."""
+        if self.program is not None:
+            self.program.evict()
+
+    # --- folding the journal
+
+    def _read_origin(self, first: tuple[int, Frame]) -> None:
+        seq, frame = first
+        entry = frame.entries[0]
+        if isinstance(entry, Created):
+            self.created, self.origin_not_before, self.retries = entry, 0, 0
+            self._kept: tuple[Frame, ...] = ()
+            self._held_names: tuple[str, ...] = ()
+            unread: tuple[Received, ...] = ()
+            input = entry.input
+        else:
+            assert isinstance(entry, ContinuedAsNew), f"frame {seq} of run {self.run} does not begin a generation"
+            self.created, self.origin_not_before, self.retries = entry.created, entry.not_before, entry.retries
+            self._kept = entry.history
+            self._held_names = entry.names
+            self.mail = entry.mail
+            unread, input = entry.unread, entry.input
+        self.origin = Origin(
+            run=self.run,
+            base=seq,
+            created=self.created,
+            input=input,
+            seed=self.created.seed,
+            started_at=frame.at,
+            unread=unread,
+        )
+
+    def _fold(self, frames: Sequence[tuple[int, Frame]]) -> None:
+        base, first = frames[0]
+        for frame in self._kept:
+            for entry in frame.entries:
+                self._fold_entry(Line(base, frame.at, entry))
+        for entry in first.entries[1:]:
+            self._fold_entry(Line(base, first.at, entry))
+        lines = self._lines
+        for seq, frame in frames[1:]:
+            at = frame.at
+            for entry in frame.entries:
+                if type(entry) is StepCompleted and not self.is_paused:
+                    lines.append(Line(seq, at, entry))
+                else:
+                    self._fold_entry(Line(seq, at, entry))
+
+    def _fold_entry(self, line: Line) -> None:
+        entry = line.entry
+        match entry:
+            case AttemptFailed(id=id):
+                self._attempts[id] = entry
+            case StepProgressed(id=id):
+                self._progress[id] = entry
+            case Intended(id=id, act=act):
+                self._note_intended(id, act)
+                self._lines.append(line)
+            case Confirmed(id=id, failure=failure):
+                self._note_confirmed(id, failure)
+                self._lines.append(line)
+            case Received(no=no):
+                self.mail = max(self.mail, no)
+                self._fold_received(line, entry)
+            case Ended():
+                self.ended = entry
+            case Sent():
+                self._sends.append(entry)
+                self._lines.append(line)
+            case _:
+                (self._held if self.is_paused else self._lines).append(line)
+
+    def _fold_received(self, line: Line, entry: Received) -> None:
+        match entry.message:
+            case PauseRequested():
+                self.is_paused = True
+            case ResumeRequested():
+                self._fold_resume(line)
+            case CancelRequested(grace_ms=grace):
+                self._fold_resume(line)
+                self._note_cancel(grace, line.at)
+                self._lines.append(line)
+            case TerminateRequested():
+                pass
+            case message:
+                if isinstance(message, ChildEnded):
+                    self._children.pop(message.command, None)
+                (self._held if self.is_paused else self._lines).append(line)
+
+    def _fold_resume(self, line: Line) -> None:
+        self.is_paused = False
+        self._lines.extend(Line(held.seq, line.at, held.entry) for held in self._held)
+        self._held = []
+
+    def _note_intended(self, id: CommandId, act: Act) -> None:
+        self._acts[id] = act
+        self._open_acts[id] = act
+        if isinstance(act, StartChild):
+            self._children[id] = act
+
+    def _note_confirmed(self, id: CommandId, failure: Failure | None) -> None:
+        self._open_acts.pop(id, None)
+        if failure is not None:
+            self._refused.add(id)
+            self._children.pop(id, None)
+
+    def _note_cancel(self, grace_ms: int | None, at: int) -> None:
+        if grace_ms is not None:
+            self.kill_at = at + grace_ms if self.kill_at is None else min(self.kill_at, at + grace_ms)
+
+    def _names(self) -> set[str]:
+        held = {act.token for id, act in self._acts.items() if isinstance(act, OpenHook) and id not in self._refused}
+        return held | set(self._held_names)
+
+    # --- applying what is new
+
+    def _start_if_due(self, at: int) -> None:
+        if self.program is None and at >= self.origin_not_before:
+            program = self._make_program(self.origin)
+            lines, self._lines = self._lines, []
+            self.program = program
+            program.begin(lines, at=self.origin.started_at, is_repeat=self._is_repeat)
+            self._is_repeat = False
+
+    def _take(self, decision: Decision, entry: Entry, at: int) -> None:
+        if self.ended is not None:
+            return
+        match entry:
+            case StepCompleted(id=id) | StepFailed(id=id):
+                if self.steps.pop(id, None) is None:
+                    return
+                self._attempts.pop(id, None)
+                decision.entries.append(entry)
+                self._apply(entry, at)
+            case AttemptFailed(id=id):
+                if (command := self.steps.get(id)) is not None:
+                    decision.entries.append(entry)
+                    _set_attempt(command, entry)
+                    self._delayed[id] = command
+            case StepProgressed(id=id):
+                if id in self.steps:
+                    decision.entries.append(entry)
+                    self._progress[id] = entry
+            case Received():
+                self._take_received(decision, entry, at)
+            case Confirmed(id=id, failure=failure):
+                if id in self._open_acts:
+                    decision.entries.append(entry)
+                    self._note_confirmed(id, failure)
+                    self._apply_unheld(entry, at)
+            case _:
+                raise AssertionError(f"{type(entry).__name__} does not arrive from outside")
+
+    def _take_received(self, decision: Decision, entry: Received, at: int) -> None:
+        if entry.no <= self.mail:
+            return
+        self.mail = entry.no
+        decision.entries.append(entry)
+        decision.is_guarded = True
+        match entry.message:
+            case PauseRequested():
+                self.is_paused = True
+            case ResumeRequested():
+                self._resume(decision, at)
+            case CancelRequested(grace_ms=grace):
+                self._resume(decision, at)
+                self._note_cancel(grace, at)
+                self._apply(entry, at)
+            case TerminateRequested(reason=reason):
+                self._end(decision, Ended(status="terminated", reason=reason))
+            case message:
+                if isinstance(message, ChildEnded):
+                    self._children.pop(message.command, None)
+                self._apply(entry, at)
+
+    def _resume(self, decision: Decision, at: int) -> None:
+        self.is_paused = False
+        held, self._held = self._held, []
+        for line in held:
+            self._apply(line.entry, at)
+        decision.start.extend(command for id, command in self.steps.items() if id not in self._delayed)
+
+    def _apply(self, entry: Entry, at: int) -> None:
+        if self.is_paused:
+            self._held.append(Line(self.seq + 1, at, entry))
+        else:
+            self._apply_unheld(entry, at)
+
+    def _apply_unheld(self, entry: Entry, at: int) -> None:
+        if self.program is None:
+            self._lines.append(Line(self.seq + 1, at, entry))
+        else:
+            self.program.apply(entry, at)
+
+    def _fire_timers(self, decision: Decision, until: int, at: int) -> None:
+        program = self.program
+        while program is not None and not self.is_paused and self.ended is None and program.outcome is None:
+            due = program.due_timers(min(until, at))
+            if not due:
+                return
+            n, when, name = due[0]
+            entry = TimerFired(n=n, due=when, name=name)
+            decision.entries.append(entry)
+            decision.is_guarded = True
+            program.apply(entry, at)
+
+    # --- collecting what follows
+
+    def _collect(self, decision: Decision, at: int) -> None:
+        program = self.program
+        if program is None:
+            return
+        if self.ended is None:
+            for command in program.take_commands():
+                if type(command) is StepCommand:
+                    self._collect_step(decision, command)
+                elif isinstance(command, Abandon):
+                    self._collect_abandon(decision, command.id)
+                elif isinstance(command, ActCommand):
+                    self._collect_act(decision, command)
+            if program.outcome is not None and not self.is_paused:
+                self._finish(decision, program.outcome)
+            elif self._delayed and not self.is_paused:
+                self._start_delayed(decision, at)
+        if decision.entries or self.ended is not None:
+            notes = program.take_notes()
+            if notes:
+                end = len(decision.entries) - (self.ended is not None or self.is_restarting(decision))
+                decision.entries[end:end] = notes
+
+    def _collect_step(self, decision: Decision, command: StepCommand) -> None:
+        id = command.id
+        self.steps[id] = command
+        if self._attempts and (failed := self._attempts.get(id)) is not None:
+            _set_attempt(command, failed)
+        if self._progress and (progress := self._progress.get(id)) is not None:
+            command.progress = progress.progress
+        if command.not_before:
+            self._delayed[id] = command
+        elif not self.is_paused:
+            decision.start.append(command)
+
+    def _collect_abandon(self, decision: Decision, id: CommandId) -> None:
+        command = self.steps.pop(id, None)
+        self._delayed.pop(id, None)
+        if command is None:
+            return
+        if command in decision.start:
+            decision.start.remove(command)
+        else:
+            decision.stop.append(id)
+
+    def _collect_act(self, decision: Decision, command: ActCommand) -> None:
+        if command.id not in self._acts:
+            decision.entries.append(Intended(id=command.id, act=command.act))
+            self._note_intended(command.id, command.act)
+        if command.id in self._open_acts:
+            decision.acts.append(command)
+
+    def _start_delayed(self, decision: Decision, at: int) -> None:
+        for id in [id for id, command in self._delayed.items() if command.not_before <= at]:
+            decision.start.append(self._delayed.pop(id))
+
+    def _finish(self, decision: Decision, outcome: Outcome) -> None:
+        match outcome:
+            case Completed(value=value):
+                self._end(decision, Ended(status="completed", value=value))
+            case Cancelled():
+                self._end(decision, Ended(status="cancelled"))
+            case Failed(failure=failure):
+                delay = None if self._retry is None else self._retry(failure, self.retries)
+                if delay is None:
+                    self._end(decision, Ended(status="failed", failure=failure))
+                else:
+                    self._continue(decision, self.origin.input, retry_in_ms=delay)
+            case Continue(input=input, unread=unread):
+                self._continue(decision, input, unread=unread)
+
+    def _end(self, decision: Decision, ended: Ended) -> None:
+        self.ended = ended
+        decision.stop.extend(id for id in self.steps if id not in self._delayed)
+        self.steps.clear()
+        self._delayed.clear()
+        decision.start.clear()
+        decision.acts.clear()
+        decision.entries.append(ended)
+        decision.is_guarded = True
+
+    def _continue(
+        self, decision: Decision, input: object, *, unread: tuple[Received, ...] = (), retry_in_ms: int | None = None
+    ) -> None:
+        # Children do not pass silently from one generation to the next: those that end with their parent are
+        # cancelled now, and the new generation begins when every act is confirmed.
+        for id, child in self._children.items():
+            name = CommandId(f"{id}/cancel")
+            is_new = name not in self._acts or name in self._open_acts
+            if child.on_parent_end == "cancel" and is_new:
+                reason = "the parent run continued as new"
+                self._collect_act(decision, ActCommand(name, CancelChild(child=child.child, reason=reason)))
+        if self._open_acts:
+            return
+        program = self.program
+        assert program is not None
+        created = structs.replace(self.created, metadata=program.metadata)
+        entry = ContinuedAsNew(
+            created=created,
+            input=input,  # type: ignore[arg-type]
+            unread=unread,
+            mail=self.mail,
+            names=tuple(sorted(self._names())),
+        )
+        if retry_in_ms is not None:
+            assert self._journal is not None, "a run with a retry policy keeps its journal"
+            entry = structs.replace(
+                entry,
+                retries=self.retries + 1,
+                not_before=self.at + retry_in_ms,
+                unread=self.origin.unread,
+                history=settled_prefix([*self._journal, self.frame(decision)], None),
+            )
+        decision.entries.append(entry)
+        decision.is_guarded = True
+
+
+def _set_attempt(command: StepCommand, failed: AttemptFailed) -> None:
+    command.attempt = failed.attempt + 1
+    command.not_before = failed.retry_at
+    if failed.progress != NULL:
+        command.progress = failed.progress
+
+
+def _arrival_order(arrival: Arrival) -> tuple[int, bool, int]:
+    """By time; a message before anything else of its millisecond; messages by number."""
+    entry = arrival.entry
+    if isinstance(entry, Received):
+        return (arrival.time, False, entry.no)
+    return (arrival.time, True, 0)

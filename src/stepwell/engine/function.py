@@ -1,0 +1,559 @@
+"""The function program: an `async def` body on the deterministic loop, driven by journal entries.
+
+Live, an entry resolves the future that the body awaits, and the loop is pumped until nothing can move. On replay the
+same happens, with one shortcut: when the body asks for a step, nothing else is ready to run, and the next line of the
+history is that step's completion, then live execution would have suspended and come straight back to this point.
+So the answer is given on the spot, which makes replay several times faster and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from random import Random
+from typing import Any, Protocol, assert_never
+from uuid import UUID
+from zlib import crc32
+
+from msgspec import Raw
+
+from stepwell.engine.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
+from stepwell.engine.mailbox import Address, Mailbox, Waiter
+from stepwell.engine.mismatch import mismatch
+from stepwell.engine.program import (
+    UNANSWERED,
+    Abandon,
+    ActCommand,
+    Cancelled,
+    Command,
+    Completed,
+    Continue,
+    Failed,
+    Line,
+    Origin,
+    Outcome,
+    StepCommand,
+    StepDefinition,
+)
+from stepwell.errors import NonDeterminismError
+from stepwell.model.entries import (
+    Act,
+    AttemptFailed,
+    CancelChild,
+    Confirmed,
+    ContinuedAsNew,
+    Created,
+    Dropped,
+    Ended,
+    Entry,
+    Intended,
+    MetadataChanged,
+    Patched,
+    Received,
+    Sent,
+    StartChild,
+    StepCompleted,
+    StepFailed,
+    StepProgressed,
+    Subscribe,
+    TimerFired,
+)
+from stepwell.model.failures import NULL, Failure
+from stepwell.model.ids import CommandId, RunId
+from stepwell.model.messages import CancelRequested
+from stepwell.model.runs import Wait
+
+
+class CommandFuture(WorkflowFuture):
+    """What the body awaits for a step. Cancelling it abandons the step."""
+
+    __slots__ = ("command",)
+    command: StepCommand
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """As any future's; the program is told."""
+        if not super().cancel(msg):
+            return False
+        self.get_loop().program.abandon(self.command.id)  # type: ignore[attr-defined]
+        return True
+
+
+class ContinueRequested(BaseException):
+    """Thrown by `ctx.continue_as_new` through the body. Control flow, not an error."""
+
+    def __init__(self, input: Raw) -> None:
+        super().__init__()
+        self.input = input
+
+
+class Translator(Protocol):
+    """How a body's values and exceptions become records and come back; given by the layer that knows types."""
+
+    def encode_result(self, value: Any) -> Raw:
+        """The run's result."""
+
+    def failure_of(self, error: BaseException) -> Failure:
+        """The record of an exception that left the body."""
+
+    def step_error(self, definition: StepDefinition, failure: Failure) -> BaseException:
+        """What the body sees when a step failed."""
+
+    def act_error(self, act: Act, failure: Failure) -> BaseException:
+        """What the body sees when an act could not be done."""
+
+
+class _ActState:
+    __slots__ = ("act", "future")
+
+    def __init__(self, act: Act, future: asyncio.Future[Any]) -> None:
+        self.act = act
+        self.future = future
+
+
+class FunctionProgram:
+    """One generation of a run whose workflow is an `async def`."""
+
+    def __init__(
+        self,
+        body: Callable[[FunctionProgram], Coroutine[Any, Any, Any]],
+        origin: Origin,
+        translator: Translator,
+        *,
+        bind: Callable[[Any], StepDefinition],
+        on_log: Callable[[str], None] | None = None,
+        impure_check: bool = False,
+    ) -> None:
+        self.origin = origin
+        self.loop = WorkflowLoop(
+            name=origin.run, on_log=on_log, impure_check=impure_check, salt=crc32(origin.seed.encode())
+        )
+        self.loop.program = self
+        self.translator = translator
+        self.bind = bind
+        self.context: Any = None
+        self.mailbox = Mailbox()
+        self.outcome: Outcome | None = None
+        self.answer: Any = None
+        self.metadata: dict[str, Raw] = dict(origin.created.metadata)
+        self.cancelling = False
+        self._body = body
+        self._main: WorkflowTask | None = None
+        self._pending: dict[CommandId, CommandFuture] = {}
+        self._abandoned: set[CommandId] = set()
+        self._acts: dict[CommandId, _ActState] = {}
+        self._counts: dict[str, int] = {}
+        self._commands: list[Command] = []
+        self._notes: list[Entry] = []
+        self._metadata_changes: dict[str, Raw] = {}
+        self._patches: dict[str, bool] = {}
+        self._sent: dict[str, int] = {}
+        self._known = _Known()
+        self._history: Sequence[Line] = ()
+        self._cursor = 0
+        self._is_repeat = False
+        self._random: Random | None = None
+
+    # --- the Program interface
+
+    @property
+    def now_ms(self) -> int:
+        """The run's time."""
+        return self.loop.now_ms
+
+    def begin(self, history: Sequence[Line], *, at: int, is_repeat: bool) -> None:
+        """Start the body and replay the history."""
+        self._known = _Known(history)
+        self._history = history
+        self._is_repeat = is_repeat
+        loop = self.loop
+        loop.now_ms = at
+        for received in self.origin.unread:
+            self.mailbox.put(received)
+        self._main = loop.spawn(self._run(), name="main")
+        loop.pump()
+        while self._cursor < len(history):
+            line = history[self._cursor]
+            self._cursor += 1
+            loop.now_ms = line.at
+            self._feed(line)
+            if loop.ready:
+                loop.pump()
+        self._is_repeat = False
+        self._commands = [
+            command for command in self._commands if type(command) is not StepCommand or command.id in self._pending
+        ]
+
+    def apply(self, entry: Entry, at: int) -> None:
+        """Feed one live entry."""
+        loop = self.loop
+        loop.now_ms = at
+        self._feed(Line(0, at, entry))
+        if loop.ready:
+            loop.pump()
+
+    def take_commands(self) -> list[Command]:
+        """The commands issued since last asked."""
+        commands = self._commands
+        if commands:
+            self._commands = []
+        return commands
+
+    def take_notes(self) -> list[Entry]:
+        """Metadata, chunks, patches, dropped messages: what the next frame shall also hold."""
+        notes = self._notes
+        if notes:
+            self._notes = []
+        if self.mailbox.notes:
+            known = self._known.dropped
+            notes = notes + [note for note in self.mailbox.notes if note.id not in known]  # type: ignore[union-attr]
+            self.mailbox.notes = []
+        if self._metadata_changes:
+            values = {key: raw for key, raw in self._metadata_changes.items() if self._known.metadata.get(key) != raw}
+            self._metadata_changes = {}
+            if values:
+                self._known.metadata.update(values)
+                notes = [*notes, MetadataChanged(values=values)]
+        return notes
+
+    @property
+    def has_urgent_notes(self) -> bool:
+        """Whether there are chunks for a stream, which somebody may be reading."""
+        return bool(self._notes) and any(type(note) is Sent for note in self._notes)
+
+    def next_due(self) -> int | None:
+        """When the earliest timer is due."""
+        timer = self.loop.next_timer()
+        return None if timer is None else timer.due
+
+    def due_timers(self, until: int) -> list[tuple[int, int, str]]:
+        """Pending timers due by `until`, in firing order."""
+        return [(timer.n, timer.due, timer.name) for timer in self.loop.due_timers(until)]
+
+    def waits(self) -> list[Wait]:
+        """What the body waits for, except steps."""
+        waits = self.mailbox.waits()
+        named = {wait.name for wait in waits}
+        for timer in self.loop.pending_timers():
+            if timer.name not in named:
+                waits.append(Wait(kind="timer", name=timer.name, until=timer.due))
+        return waits
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing that a journal can hold would ever move the body again."""
+        return not (
+            self.outcome
+            or self._pending
+            or self._commands
+            or any(not state.future.done() for state in self._acts.values())
+            or self.loop.next_timer()
+            or self.mailbox.waits()
+        )
+
+    @property
+    def impure(self) -> list[str]:
+        """Calls that replay cannot repeat, with their places; found only with `impure_check`."""
+        return self.loop.impure
+
+    def stuck_at(self) -> str:
+        """Where the body's tasks wait, for messages."""
+        return "; ".join(self.loop.where(task) for task in self.loop.live_tasks()) or "nowhere"
+
+    def evict(self) -> None:
+        """Unwind the body's coroutines; nothing that they do now counts."""
+        self.loop.evict()
+
+    # --- what the body calls, through the authoring layer
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the body runs through what it has already done."""
+        return self._is_repeat or self._cursor < len(self._history) or self.loop.evicting
+
+    def run_step(
+        self, definition: StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> CommandFuture | None:
+        """Ask for a step. None: the answer is in `self.answer` already."""
+        loop = self.loop
+        options = definition.options
+        id = self.new_id(options.name, options.key)
+        cursor = self._cursor
+        if cursor < len(self._history) and loop.fast and not loop.ready:
+            line = self._history[cursor]
+            entry = line.entry
+            if type(entry) is StepCompleted and entry.id == id:
+                self._cursor = cursor + 1
+                loop.now_ms = line.at
+                self.answer = definition.decode_result(entry.value)
+                return None
+        args, kwargs, args_sum = definition.isolate_args(args, kwargs)
+        command = StepCommand(id, definition, args, kwargs, loop.now_ms, args_sum)
+        future = CommandFuture(loop=loop)
+        future.command = command
+        if not loop.evicting:
+            self._pending[id] = future
+            self._commands.append(command)
+        return future
+
+    def new_id(self, name: str, key: str | None = None) -> CommandId:
+        """The next id of that name: `charge`, `charge:2`; with a key `charge[7]`."""
+        if key is not None:
+            name = f"{name}[{key}]"
+        counts = self._counts
+        n = counts.get(name, 0) + 1
+        counts[name] = n
+        return CommandId(name if n == 1 else f"{name}:{n}")
+
+    def abandon(self, id: CommandId) -> None:
+        """The body no longer waits for this step."""
+        if not self.loop.evicting and self._pending.pop(id, None) is not None:
+            self._abandoned.add(id)
+            self._commands.append(Abandon(id))
+
+    def act(self, id: CommandId, act: Act) -> asyncio.Future[Any]:
+        """Do something to the outside; the future resolves when it is confirmed."""
+        future = self.loop.create_future()
+        if not self.loop.evicting:
+            self._acts[id] = _ActState(act, future)
+            self._commands.append(ActCommand(id, act))
+        return future
+
+    async def call_child(self, act: StartChild, id: CommandId, decode: Callable[[Received], Any]) -> Any:
+        """Start a child and wait for its end. Cancelling this cancels the child."""
+        started = self.act(id, act)
+        started.add_done_callback(_ignore_outcome)
+        waiter = self._waiter(Address("child", id), decode, detail=act.child)
+        self.mailbox.wait(waiter)
+
+        def refused(future: asyncio.Future[Any]) -> None:
+            if not future.cancelled() and (error := future.exception()) and not waiter.future.done():
+                waiter.future.set_exception(error)
+
+        started.add_done_callback(refused)
+        try:
+            return await self._answered(waiter)
+        except asyncio.CancelledError:
+            self.cancel_child(id, act.child)
+            raise
+
+    def cancel_child(self, id: CommandId, child: RunId) -> None:
+        """Ask a child to stop; once."""
+        name = CommandId(f"{id}/cancel")
+        if name not in self._acts and not self.loop.evicting:
+            self.act(name, CancelChild(child=child)).add_done_callback(_ignore_outcome)
+
+    async def receive(
+        self,
+        address: Address,
+        decode: Callable[[Received], Any],
+        *,
+        where: dict[str, Any] | None = None,
+        until: int | None = None,
+        detail: str = "",
+    ) -> Any:
+        """Wait for a message."""
+        waiter = self._waiter(address, decode, where=where, until=until, detail=detail)
+        self.mailbox.wait(waiter)
+        return await self._answered(waiter)
+
+    def subscribe(self, event: str) -> None:
+        """Make this run be found by the event's publishers, from its beginning on; once per generation."""
+        id = CommandId(f"subscribe.{event}")
+        if id not in self._acts and not self.loop.evicting:
+            since = self.origin.started_at
+            self.act(id, Subscribe(event=event, since=since)).add_done_callback(_ignore_outcome)
+
+    def set_metadata(self, key: str, value: Raw) -> None:
+        """Set a key; null removes it."""
+        if self.loop.evicting:
+            return
+        if value == NULL:
+            self.metadata.pop(key, None)
+        else:
+            self.metadata[key] = value
+        self._metadata_changes[key] = value
+
+    def send(self, stream: str, value: Raw) -> None:
+        """Send a chunk; on replay, only what the journal does not hold."""
+        if self.loop.evicting:
+            return
+        k = self._sent.get(stream, 0)
+        self._sent[stream] = k + 1
+        if k >= self._known.sent.get(stream, 0):
+            self._notes.append(Sent(stream=stream, k=k, value=value))
+
+    def patched(self, id: str) -> bool:
+        """True for runs that reach this point first with this code, and ever after in the same run."""
+        if id not in self._patches:
+            is_known = id in self._known.patches
+            self._patches[id] = is_known or self._cursor >= len(self._history)
+            if self._patches[id] and not is_known and not self.loop.evicting:
+                self._notes.append(Patched(id=id))
+        return self._patches[id]
+
+    @property
+    def random(self) -> Random:
+        """The run's own generator: the same numbers on each replay, others in each run and generation."""
+        if self._random is None:
+            self._random = Random(f"{self.origin.seed}.{self.origin.base}")
+            self._random.stepwell_safe = True  # type: ignore[attr-defined]
+        return self._random
+
+    def uuid4(self) -> UUID:
+        """A version 4 UUID from `random`."""
+        return UUID(int=self.random.getrandbits(128), version=4)
+
+    def cancel(self, reason: str) -> None:
+        """`CancelledError` at the body's await."""
+        self.cancelling = True
+        if self._main is not None and self.outcome is None:
+            self._main.cancel(reason or None)
+
+    # --- inside
+
+    def _waiter(self, address: Address, decode: Callable[[Received], Any], **options: Any) -> Waiter:
+        return Waiter(address, self.loop.create_future(), decode, **options)
+
+    async def _answered(self, waiter: Waiter) -> Any:
+        try:
+            _, value = await waiter.future
+        except asyncio.CancelledError:
+            self.mailbox.give_up(waiter)
+            raise
+        return value
+
+    async def _run(self) -> None:
+        outcome = await self._outcome_of(self._deadlined(self._body(self)))
+        others = [task for task in self.loop.live_tasks() if task is not self._main]
+        for task in others:
+            task.cancel()
+        while others:
+            try:
+                _, rest = await asyncio.wait(others)
+            except asyncio.CancelledError:
+                # The outcome stands; a cancel that comes after it is too late.
+                continue
+            others = list(rest)
+        if not self.loop.evicting:
+            self.outcome = outcome
+
+    async def _deadlined(self, body: Awaitable[Any]) -> Any:
+        deadline = self.origin.created.deadline
+        if deadline is None:
+            return await body
+        self.loop.next_timer_name = "run timeout"
+        async with asyncio.timeout_at(deadline / 1000):
+            return await body
+
+    async def _outcome_of(self, body: Awaitable[Any]) -> Outcome:
+        try:
+            return Completed(self.translator.encode_result(await body))
+        except ContinueRequested as request:
+            return Continue(request.input, self.mailbox.unread())
+        except asyncio.CancelledError as error:
+            return Cancelled() if self.cancelling else Failed(self.translator.failure_of(error))
+        except Exception as error:
+            return Failed(self.translator.failure_of(error))
+
+    def _feed(self, line: Line) -> None:
+        entry = line.entry
+        if self.outcome is not None and isinstance(entry, Intended | Confirmed):
+            return  # what the driver does to end this generation
+        match entry:
+            case StepCompleted() | StepFailed():
+                self._feed_step(line, entry)
+            case TimerFired(n=n, due=due):
+                try:
+                    self.loop.fire(n, due)
+                except LookupError:
+                    raise self._mismatch(line) from None
+            case Received(message=CancelRequested(reason=reason)):
+                self.cancel(reason)
+            case Received():
+                self.mailbox.put(entry)
+            case Intended(id=id, act=act):
+                state = self._acts.get(id)
+                if state is None or type(state.act) is not type(act):
+                    raise self._mismatch(line)
+            case Confirmed(id=id, failure=failure):
+                self._feed_confirmed(line, id, failure)
+            case MetadataChanged() | Sent() | Patched() | Dropped() | AttemptFailed() | StepProgressed():
+                pass
+            case Ended() | ContinuedAsNew():
+                if self.outcome is None:
+                    raise self._mismatch(line)
+            case Created():
+                raise AssertionError("the first entry is the program's origin")
+            case _:
+                assert_never(entry)
+
+    def _feed_step(self, line: Line, entry: StepCompleted | StepFailed) -> None:
+        future = self._pending.pop(entry.id, None)
+        if future is None:
+            # A result that was journaled while the run was paused may belong to a step that an earlier entry of the
+            # same batch made the body give up.
+            if entry.id in self._abandoned:
+                return
+            raise self._mismatch(line)
+        definition = future.command.definition
+        if isinstance(entry, StepFailed):
+            future.set_exception(self.translator.step_error(definition, entry.failure))
+            return
+        answer = future.command.answer
+        if answer is UNANSWERED:
+            answer = definition.decode_result(entry.value)
+        future.set_result(answer)
+
+    def _feed_confirmed(self, line: Line, id: CommandId, failure: Failure | None) -> None:
+        state = self._acts.get(id)
+        if state is None:
+            raise self._mismatch(line)
+        if state.future.done():
+            return
+        if failure is None:
+            state.future.set_result(None)
+        else:
+            state.future.set_exception(self.translator.act_error(state.act, failure))
+
+    def _mismatch(self, line: Line) -> NonDeterminismError:
+        asks: list[tuple[str, str]] = [(id, "step") for id in self._pending]
+        asks += [(id, _act_kind(state.act)) for id, state in self._acts.items() if not state.future.done()]
+        asks += [(wait.name, wait.kind) for wait in self.waits()]
+        places = [self.loop.where(task) for task in self.loop.live_tasks()]
+        return mismatch(self.origin, line, asks, places, is_finished=self.outcome is not None)
+
+
+class _Known:
+    """What the journal already holds of the notes that the body makes again on replay."""
+
+    __slots__ = ("dropped", "metadata", "patches", "sent")
+
+    def __init__(self, history: Sequence[Line] = ()) -> None:
+        self.patches: set[str] = set()
+        self.sent: dict[str, int] = {}
+        self.metadata: dict[str, Raw] = {}
+        self.dropped: set[str] = set()
+        for line in history:
+            entry = line.entry
+            if type(entry) is StepCompleted:
+                continue
+            match entry:
+                case Patched(id=id):
+                    self.patches.add(id)
+                case Sent(stream=stream, k=k):
+                    self.sent[stream] = k + 1
+                case MetadataChanged(values=values):
+                    self.metadata.update(values)
+                case Dropped(id=message):
+                    self.dropped.add(message)
+                case _:
+                    pass
+
+
+def _act_kind(act: Act) -> str:
+    return "child" if isinstance(act, StartChild) else "act"
+
+
+def _ignore_outcome(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,148 @@
+"""Messages on the program's side: who waits for what, and what came before anybody asked.
+
+Matching depends on nothing but the order of the journal and of the body's calls, so it needs no entries of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from stepwell.errors import CodecError
+from stepwell.model.entries import Dropped, Entry, Received
+from stepwell.model.failures import NULL
+from stepwell.model.messages import ChildEnded, Event, HookCompleted, Signal
+from stepwell.model.runs import Wait
+
+
+class Address(NamedTuple):
+    """Where a message goes within its run."""
+
+    kind: str
+    name: str
+
+
+class Waiter:
+    """One pending wait. `decode` turns the message into what the body sees; `where` filters on its payload."""
+
+    __slots__ = ("address", "decode", "detail", "future", "until", "where")
+
+    def __init__(
+        self,
+        address: Address,
+        future: asyncio.Future[Any],
+        decode: Callable[[Received], Any],
+        *,
+        where: dict[str, Any] | None = None,
+        until: int | None = None,
+        detail: str = "",
+    ) -> None:
+        self.address = address
+        self.future = future
+        self.decode = decode
+        self.where = where
+        self.until = until
+        self.detail = detail
+
+
+class Mailbox:
+    """Buffers and waiters by address, both first in, first out."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[Address, deque[Received]] = {}
+        self._waiters: dict[Address, deque[Waiter]] = {}
+        self.notes: list[Entry] = []
+
+    def put(self, received: Received) -> None:
+        """Hand a message to the first waiter that it matches, or keep it."""
+        address = address_of(received)
+        if address is None:
+            return
+        for waiter in self._waiters.get(address, ()):
+            if not waiter.future.done() and _matches(waiter.where, received):
+                if self._hand_over(waiter, received):
+                    self._waiters[address].remove(waiter)
+                return
+        self._buffers.setdefault(address, deque()).append(received)
+
+    def wait(self, waiter: Waiter) -> None:
+        """Answer the waiter from the buffer, or enlist it."""
+        buffer = self._buffers.get(waiter.address)
+        while buffer:
+            found = next((item for item in buffer if _matches(waiter.where, item)), None)
+            if found is None:
+                break
+            buffer.remove(found)
+            if self._hand_over(waiter, found):
+                return
+        self._waiters.setdefault(waiter.address, deque()).append(waiter)
+
+    def give_up(self, waiter: Waiter) -> None:
+        """The waiter was cancelled; a message that it had been given goes back to the front."""
+        waiting = self._waiters.get(waiter.address)
+        if waiting and waiter in waiting:
+            waiting.remove(waiter)
+        future = waiter.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            received, _ = future.result()
+            self._buffers.setdefault(waiter.address, deque()).appendleft(received)
+
+    def unread(self) -> tuple[Received, ...]:
+        """Everything that nobody has asked for, in order of arrival."""
+        kept = [item for buffer in self._buffers.values() for item in buffer]
+        return tuple(sorted(kept, key=lambda item: item.no))
+
+    def waits(self) -> list[Wait]:
+        """The pending waits, for people."""
+        return [
+            Wait(kind=waiter.address.kind, name=waiter.address.name, until=waiter.until, detail=waiter.detail)  # type: ignore[arg-type]
+            for waiters in self._waiters.values()
+            for waiter in waiters
+            if not waiter.future.done()
+        ]
+
+    def _hand_over(self, waiter: Waiter, received: Received) -> bool:
+        try:
+            value = waiter.decode(received)
+        except CodecError as error:
+            # The sender's mistake must not fail the run: the message is dropped, visibly, and the wait goes on.
+            self.notes.append(Dropped(id=received.id, reason=str(error)))
+            return False
+        waiter.future.set_result((received, value))
+        return True
+
+
+def address_of(received: Received) -> Address | None:
+    """Where this message goes, or None if it is not for the body."""
+    message = received.message
+    if isinstance(message, Signal):
+        return Address("signal", message.name)
+    if isinstance(message, Event):
+        return Address("event", message.name)
+    if isinstance(message, HookCompleted):
+        return Address("token", message.command)
+    if isinstance(message, ChildEnded):
+        return Address("child", message.command)
+    return None
+
+
+def payload_of(received: Received) -> Raw:
+    """The message's payload, or null."""
+    return getattr(received.message, "value", NULL)
+
+
+def matches(where: dict[str, Any] | None, payload: Raw) -> bool:
+    """Whether each field that `where` names has exactly that value in the payload, a JSON object."""
+    if not where:
+        return True
+    value = msgspec.json.decode(payload)
+    return isinstance(value, dict) and all(name in value and value[name] == wanted for name, wanted in where.items())
+
+
+def _matches(where: dict[str, Any] | None, received: Received) -> bool:
+    return matches(where, payload_of(received)) if where else True
