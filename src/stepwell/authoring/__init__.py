@@ -1,0 +1,1 @@
+"""How you say it: decorators and the context. They describe; nothing here runs anything by itself."""

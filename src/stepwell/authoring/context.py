@@ -1,0 +1,479 @@
+"""The context: what a workflow body can do besides plain asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.events import _get_running_loop
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, MutableMapping
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
+from uuid import UUID
+
+import msgspec
+
+from stepwell.authoring.mapping import MapCall, Outcome
+from stepwell.authoring.messages import Event, Signal, Stream
+from stepwell.authoring.registry import RecordTranslator, Registry
+from stepwell.authoring.sagas import Saga
+from stepwell.authoring.workflows import Workflow, WorkflowRef
+from stepwell.codec import failure_of
+from stepwell.engine.function import ContinueRequested, FunctionProgram
+from stepwell.engine.loop import WorkflowLoop
+from stepwell.engine.mailbox import Address
+from stepwell.engine.program import Origin
+from stepwell.errors import CodecError, DefinitionError, NotInWorkflowError, RunCancelledError, RunError
+from stepwell.model.durations import Duration, duration_ms
+from stepwell.model.entries import OpenHook, Received, SendSignal, StartChild
+from stepwell.model.failures import NULL, Failure
+from stepwell.model.ids import CommandId, RunId, child_run_id
+from stepwell.model.messages import ChildEnded
+from stepwell.model.tokens import make_token
+
+T = TypeVar("T")
+D = TypeVar("D")
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_MISSING: Any = object()
+
+
+class Context:
+    """What a workflow body can do besides plain asyncio. One per activation; everything on it survives crashes."""
+
+    def __init__(self, program: FunctionProgram, registry: Registry) -> None:
+        self._program = program
+        self._registry = registry
+        self.metadata = Metadata(program, registry)
+        self.log = RunLog(program, logging.getLogger(f"stepwell.run.{program.origin.created.workflow}"))
+
+    # --- who and when
+
+    @property
+    def run_id(self) -> RunId:
+        """The id of this run."""
+        return self._program.origin.run
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the body runs through what it has done before. For logs and metrics; never decide on it."""
+        return self._program.is_replaying
+
+    def now(self) -> datetime:
+        """The run's time, in UTC: that of the last thing that happened to it. The same on replay."""
+        return datetime.fromtimestamp(self._program.now_ms / 1000, UTC)
+
+    @property
+    def random(self) -> Random:
+        """The run's own random numbers: the same on replay, others in each run."""
+        return self._program.random
+
+    def uuid4(self) -> UUID:
+        """A random UUID: the same on replay."""
+        return self._program.uuid4()
+
+    # --- time
+
+    async def sleep(self, duration: Duration) -> None:
+        """A durable timer. The run leaves memory if it is long."""
+        self._program.loop.next_timer_name = "sleep"
+        await asyncio.sleep(duration_ms(duration, what="ctx.sleep()") / 1000)
+
+    async def sleep_until(self, when: datetime) -> None:
+        """A durable timer until a moment, which must have a time zone. One in the past is over at once."""
+        if when.tzinfo is None:
+            raise DefinitionError(f"ctx.sleep_until({when!r}): give a datetime with a time zone")
+        await self.sleep(max(0.0, when.timestamp() - self._program.now_ms / 1000))
+
+    # --- messages
+
+    @overload
+    async def receive(
+        self, source: Signal[T] | Event[T], *, timeout: Duration | None = None, where: dict[str, Any] | None = None
+    ) -> T: ...
+    @overload
+    async def receive(
+        self,
+        source: Signal[T] | Event[T],
+        *,
+        timeout: Duration | None = None,
+        default: D,
+        where: dict[str, Any] | None = None,
+    ) -> T | D: ...
+    async def receive(
+        self,
+        source: Signal[Any] | Event[Any],
+        *,
+        timeout: Duration | None = None,
+        default: Any = _MISSING,
+        where: dict[str, Any] | None = None,
+    ) -> Any:
+        """The next signal or event of that name; early ones were kept. `where` names fields and their exact values.
+
+        Past `timeout`: `TimeoutError`, or `default` if given.
+        """
+        address = self._address(source)
+        decode = self._decoder(source.type, f"{address.kind} {source.name}")
+        plain_where = None if where is None else msgspec.json.decode(self._registry.encode(where, what="where="))
+        detail = "" if plain_where is None else str(plain_where)
+        return await self._wait(address, decode, timeout=timeout, default=default, where=plain_where, detail=detail)
+
+    async def receive_all(
+        self, source: Signal[T] | Event[T], *, where: dict[str, Any] | None = None
+    ) -> AsyncIterator[T]:
+        """Every signal or event of that name, one after another, without end."""
+        while True:
+            yield await self.receive(source, where=where)
+
+    async def create_hook(self, type: type[T], *, token: str | None = None, timeout: Duration | None = None) -> Hook[T]:
+        """Something outside can complete this wait, by URL or token. `await hook` for the first value, or iterate over
+        all of them. A custom `token` must not be held by another run: `HookError`. `timeout` counts from here.
+        """
+        program = self._program
+        id = program.new_id("hook")
+        if token is None:
+            token = make_token(program.origin.run, program.origin.base, id, program.origin.seed)
+        else:
+            if len(token) < 8:
+                raise DefinitionError(f"create_hook(token={token!r}): a token has 8 characters or more")
+            await program.act(id, OpenHook(token=token))
+        until = None if timeout is None else program.now_ms + duration_ms(timeout, what="create_hook(timeout)")
+        return Hook(self, id, token, type, until)
+
+    # --- children and other runs
+
+    @overload
+    async def start(
+        self, workflow: WorkflowRef[None, Out], *, id: str | None = None, on_parent_end: ParentEnd = "cancel"
+    ) -> ChildHandle[Out]: ...
+    @overload
+    async def start(
+        self, workflow: WorkflowRef[In, Out], input: In, *, id: str | None = None, on_parent_end: ParentEnd = "cancel"
+    ) -> ChildHandle[Out]: ...
+    async def start(
+        self,
+        workflow: WorkflowRef[Any, Out],
+        input: Any = None,
+        *,
+        id: str | None = None,
+        on_parent_end: ParentEnd = "cancel",
+    ) -> ChildHandle[Out]:
+        """Start a child run and go on. When this run ends, the child is cancelled, or with "abandon" left alone (it is
+        then independent: its end is not reported here). An `id` that another run has: `RunConflictError`.
+        """
+        if on_parent_end not in ("cancel", "abandon"):
+            raise DefinitionError(f'ctx.start(on_parent_end={on_parent_end!r}): give "cancel" or "abandon"')
+        act, command = self._child(workflow, () if input is None else (input,), id=id, on_parent_end=on_parent_end)
+        await self._program.act(command, act)
+        return ChildHandle(self, command, act, self._child_decoder(workflow))
+
+    async def call(self, workflow: WorkflowRef[Any, Out], *given: Any) -> Out:
+        """Run a child and wait for its result; `await child(input)` does this."""
+        act, command = self._child(workflow, given, id=None, on_parent_end="cancel")
+        result: _ChildResult = await self._program.call_child(act, command, self._child_decoder(workflow))
+        return result.get()  # type: ignore[no-any-return]
+
+    # --- fan-out, undo
+
+    @overload
+    def map(
+        self,
+        fn: Callable[[T], Coroutine[Any, Any, Out]],
+        items: Iterable[T],
+        *,
+        concurrency: int | None = None,
+        settle: Literal[False] = False,
+        key: Callable[[T], object] | None = None,
+    ) -> MapCall[Out]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[[T], Coroutine[Any, Any, Out]],
+        items: Iterable[T],
+        *,
+        concurrency: int | None = None,
+        settle: Literal[True],
+        key: Callable[[T], object] | None = None,
+    ) -> MapCall[Outcome[Out]]: ...
+    def map(
+        self,
+        fn: Callable[[Any], Coroutine[Any, Any, Any]],
+        items: Iterable[Any],
+        *,
+        concurrency: int | None = None,
+        settle: bool = False,
+        key: Callable[[Any], object] | None = None,
+    ) -> MapCall[Any]:
+        """Call a step or an async function for each item, at most `concurrency` at a time.
+
+        Await it for a list in order; iterate over it to get results as they finish. The first failure cancels the
+        rest; with `settle=True` there are `Outcome`s instead. Steps get ids by index, or by `key(item)`.
+        """
+        return MapCall(fn, items, concurrency=concurrency, is_settled=settle, key=key)
+
+    def saga(self) -> Saga:
+        """`async with ctx.saga()`: if the block fails or is cancelled, its completed steps are undone, newest first."""
+        return Saga()
+
+    # --- streams, changes, generations
+
+    def send(self, stream: Stream[T], value: T) -> None:
+        """Append to a stream of this run. Saved with the next frame, then readable by anybody."""
+        raw = self._registry.encode(value, stream.type, what=f"a chunk of stream {stream.name}")
+        self._program.send(stream.name, raw)
+
+    def patched(self, id: str) -> bool:
+        """Whether this run has, or reaches for the first time now, the code that this id guards.
+
+        Runs that passed this point with the old code get False.
+        """
+        return self._program.patched(id)
+
+    def continue_as_new(self, input: Any = _MISSING) -> NoReturn:
+        """End this history and start the workflow again, in the same run, with a new input. For endless workflows."""
+        created = self._program.origin.created
+        if input is _MISSING:
+            raise ContinueRequested(NULL)
+        raise ContinueRequested(self._registry.encode_input(created.workflow, created.version, input))
+
+    # --- inside
+
+    async def _wait(
+        self,
+        address: Address,
+        decode: Callable[[Received], Any],
+        *,
+        timeout: Duration | None = None,
+        until: int | None = None,
+        default: Any = _MISSING,
+        where: dict[str, Any] | None = None,
+        detail: str = "",
+    ) -> Any:
+        program = self._program
+        if timeout is not None:
+            until = program.now_ms + duration_ms(timeout, what=f"the timeout of {address.name}")
+        if until is None:
+            return await program.receive(address, decode, where=where, detail=detail)
+        try:
+            program.loop.next_timer_name = address.name
+            async with asyncio.timeout_at(until / 1000):
+                return await program.receive(address, decode, where=where, until=until, detail=detail)
+        except TimeoutError:
+            if default is not _MISSING:
+                return default
+            raise TimeoutError(f"no {address.kind} {address.name} came in time") from None
+
+    def _address(self, source: Signal[Any] | Event[Any]) -> Address:
+        if isinstance(source, Event):
+            self._program.subscribe(source.name)
+            return Address("event", source.name)
+        if isinstance(source, Signal):
+            return Address("signal", source.name)
+        raise DefinitionError(f"ctx.receive({source!r}): give a Signal or an Event")
+
+    def _decoder(self, type: Any, what: str) -> Callable[[Received], Any]:
+        typed = self._registry.codec.typed(type)
+        return lambda received: typed.decode(received.message.value, where=what)  # type: ignore[union-attr]
+
+    def _child(
+        self, workflow: WorkflowRef[Any, Any], given: tuple[Any, ...], *, id: str | None, on_parent_end: str
+    ) -> tuple[StartChild, CommandId]:
+        program = self._program
+        command = program.new_id(workflow.id)
+        child = RunId(id) if id is not None else child_run_id(program.origin.run, program.origin.base, command)
+        act = StartChild(
+            child=child,
+            workflow=workflow.id,
+            version=workflow.spec.version,
+            input=self._registry.input_of(workflow, given),
+            on_parent_end=on_parent_end,
+        )
+        return act, command
+
+    def _child_decoder(self, workflow: WorkflowRef[Any, Any]) -> Callable[[Received], Any]:
+        typed = self._registry.output_of(workflow)
+
+        def decode(received: Received) -> Any:
+            message = received.message
+            assert isinstance(message, ChildEnded), "addressed by kind"
+            if message.status != "completed":
+                return _ChildResult(None, child_error(message))
+            try:
+                return _ChildResult(typed.decode(message.value, where=f"the result of child {message.child}"), None)
+            except CodecError as error:
+                return _ChildResult(None, RunError(str(error), run_id=message.child, error=failure_of(error)))
+
+        return decode
+
+
+ParentEnd = Literal["cancel", "abandon"]
+
+
+class _ChildResult(msgspec.Struct):
+    value: Any
+    error: RunError | None
+
+    def get(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def child_error(message: ChildEnded) -> RunError:
+    """What a parent sees of a child that did not complete."""
+    failure = message.failure or Failure(types=(f"stepwell.{message.status}",), message=f"the run was {message.status}")
+    text = f"child run {message.child} {message.status}: {failure}"
+    kind = RunCancelledError if message.status in ("cancelled", "terminated") else RunError
+    return kind(text, run_id=message.child, error=failure)
+
+
+class ChildHandle(Generic[Out]):
+    """A child run that was started with `ctx.start`."""
+
+    def __init__(
+        self, context: Context, command: CommandId, act: StartChild, decode: Callable[[Received], Any]
+    ) -> None:
+        self._context = context
+        self._command = command
+        self._act = act
+        self._decode = decode
+        self._result: _ChildResult | None = None
+
+    @property
+    def id(self) -> RunId:
+        """The child's run id."""
+        return self._act.child
+
+    async def result(self, *, timeout: Duration | None = None) -> Out:
+        """Wait for the child's end. `RunError` if it did not complete; `TimeoutError` leaves it running."""
+        if self._act.on_parent_end == "abandon":
+            raise DefinitionError(f"child {self.id} was started with on_parent_end='abandon': its end is not reported")
+        if self._result is None:
+            address = Address("child", self._command)
+            self._result = await self._context._wait(address, self._decode, timeout=timeout, detail=self._act.child)
+        return self._result.get()  # type: ignore[no-any-return]
+
+    async def send(self, signal: Signal[T], value: T) -> None:
+        """Send a signal to the child. `RunClosedError` if it has ended."""
+        program = self._context._program
+        raw = self._context._registry.encode(value, signal.type, what=f"signal {signal.name}")
+        await program.act(program.new_id(f"send.{signal.name}"), SendSignal(run=self.id, name=signal.name, value=raw))
+
+    async def cancel(self) -> None:
+        """Ask the child to stop; `result()` tells when it has."""
+        self._context._program.cancel_child(self._command, self.id)
+
+
+class Hook(Generic[T]):
+    """A wait that something outside completes, by `url` or `token`."""
+
+    def __init__(self, context: Context, id: CommandId, token: str, type: type[T], until: int | None) -> None:
+        self._context = context
+        self._id = id
+        self._until = until
+        self._decode = context._decoder(type, f"hook {id}")
+        self.token = token
+
+    @property
+    def url(self) -> str:
+        """Where to send the value with an HTTP POST."""
+        return f"{self._context._registry.public_url}/hooks/{self.token}"
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._next().__await__()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            try:
+                value = await self._next()
+            except TimeoutError:
+                return
+            yield value
+
+    async def _next(self) -> T:
+        return await self._context._wait(  # type: ignore[no-any-return]
+            Address("token", self._id), self._decode, until=self._until
+        )
+
+
+class Metadata(MutableMapping[str, Any]):
+    """Small values that belong to the run, visible in lists and searchable. Saved with the next frame."""
+
+    def __init__(self, program: FunctionProgram, registry: Registry) -> None:
+        self._program = program
+        self._registry = registry
+
+    def __getitem__(self, key: str) -> Any:
+        return self._registry.decode(self._program.metadata[key])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if value is None:
+            raise DefinitionError(f"ctx.metadata[{key!r}] = None: delete the key instead")
+        self._program.set_metadata(key, self._registry.encode(value, what=f"metadata {key!r}"))
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._program.metadata:
+            raise KeyError(key)
+        self._program.set_metadata(key, NULL)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._program.metadata)
+
+    def __len__(self) -> int:
+        return len(self._program.metadata)
+
+    def increment(self, key: str, by: float = 1) -> None:
+        """Add to a number; absent is 0."""
+        self[key] = self.get(key, 0) + by
+
+    def append(self, key: str, value: Any) -> None:
+        """Add to the end of a list; absent is empty."""
+        self[key] = [*self.get(key, []), value]
+
+
+class RunLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger that knows its run, and says nothing on replay."""
+
+    def __init__(self, program: FunctionProgram, logger: logging.Logger) -> None:
+        super().__init__(logger, {"run_id": program.origin.run})
+        self._program = program
+
+    def isEnabledFor(self, level: int) -> bool:
+        """No, while replaying."""
+        return not self._program.is_replaying and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Put the run's id in front."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return f"[{self._program.origin.run}] {msg}", kwargs
+
+
+def current_run() -> Context:
+    """The context of the workflow that is running here, at any depth. `NotInWorkflowError` elsewhere."""
+    loop = _get_running_loop()
+    if loop.__class__ is not WorkflowLoop:
+        raise NotInWorkflowError("current_run() was called outside of a workflow body")
+    return loop.program.context  # type: ignore[no-any-return]
+
+
+def function_program(
+    workflow: Workflow[Any, Any],
+    registry: Registry,
+    origin: Origin,
+    *,
+    on_log: Callable[[str], None] | None = None,
+    impure_check: bool = False,
+) -> FunctionProgram:
+    """The program of one generation of a run of `workflow`."""
+    types = registry.types_of(workflow)
+
+    async def body(program: FunctionProgram) -> Any:
+        context = program.context = Context(program, registry)
+        if not types.has_input:
+            return await workflow.fn(context)
+        where = f"input of workflow {workflow.id}"
+        return await workflow.fn(context, types.input.decode(origin.input, where=where))
+
+    translator = RecordTranslator(registry, workflow)
+    return FunctionProgram(body, origin, translator, bind=registry.bind, on_log=on_log, impure_check=impure_check)
