@@ -1,0 +1,1 @@
+"""The shell: the only place where the engine meets the ports. Here one waits."""

@@ -1,0 +1,464 @@
+"""A run in memory: the driver's decisions carried out.
+
+What happens to a run arrives here as entries: outcomes of steps, messages, confirmations, the passing of time. While a
+frame is being written, arrivals wait; there is never more than one append in flight per run. When a frame is durable,
+its effects begin. When nothing can move without the outside, the run parks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw, UnsetType
+
+from stepwell.engine.driver import Arrival, Decision, Driver
+from stepwell.engine.program import ActCommand
+from stepwell.errors import ActivationError, BackendError, NotDurableError
+from stepwell.model.entries import Confirmed, Entry, FrameCodec, Intended, Received, Sent, Subscribe
+from stepwell.model.failures import Failure
+from stepwell.model.ids import CommandId
+from stepwell.model.runs import Head
+from stepwell.ports import Append, Appended, HeadChange, Mail, Park, Parked
+from stepwell.runtime.acts import subscriptions
+from stepwell.runtime.chunks import StreamWriter
+from stepwell.runtime.payloads import loaded_message, spilled_frame
+from stepwell.runtime.steps import RunningStep
+
+if TYPE_CHECKING:
+    from stepwell.runtime.worker import Worker
+
+_log = logging.getLogger("stepwell")
+_FRAME_INLINE_MAX = 10_240
+
+
+class Activation:
+    """One claimed run, held by a worker until it parks, ends, or is lost."""
+
+    __slots__ = (
+        "_act_tasks",
+        "_arrivals",
+        "_in_flight",
+        "_is_reset_due",
+        "_mail_task",
+        "_timer",
+        "_timer_at",
+        "_writers",
+        "driver",
+        "head",
+        "is_draining",
+        "is_gone",
+        "lease_ends",
+        "mail_known",
+        "run",
+        "running",
+        "worker",
+    )
+
+    def __init__(self, worker: Worker, driver: Driver, head: Head, lease_ends: float) -> None:
+        self.worker = worker
+        self.driver = driver
+        self.head = head
+        self.run = driver.run
+        self.lease_ends = lease_ends
+        self.mail_known = head.mail
+        self.running: dict[CommandId, RunningStep] = {}
+        self.is_gone = False
+        self.is_draining = False
+        self._arrivals: list[Arrival] = []
+        self._in_flight: Decision | None = None
+        self._act_tasks: dict[CommandId, asyncio.Task[None]] = {}
+        self._mail_task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        self._writers: dict[str, StreamWriter] = {}
+        # After a crash, the next durable frame shows that this run does not kill its workers.
+        self._is_reset_due = head.takes > 1
+
+    @property
+    def base(self) -> int:
+        """The seq at which the generation began."""
+        return self.driver.origin.base
+
+    # --- what comes in
+
+    def begin(self) -> None:
+        """Start, or go on with what the journal holds."""
+        for sent in self.driver.take_sends():
+            self.writer(sent.stream).write(source="", attempt=1, k=sent.k, value=sent.value)
+        if self.driver.ended is not None:
+            self._settle()
+        else:
+            self.advance()
+
+    def arrive(self, entry: Entry, time: int) -> None:
+        """Something happened. It is journaled with the next frame."""
+        if self.is_gone:
+            return
+        self._arrivals.append(Arrival(time, entry))
+        if self._in_flight is None:
+            self.advance()
+
+    def step_ended(self, id: CommandId) -> None:
+        """The step's task is over."""
+        self.running.pop(id, None)
+
+    def mail_arrived(self, mail: int | None = None) -> None:
+        """There is, or may be, mail in the inbox."""
+        if mail is not None:
+            self.mail_known = max(self.mail_known, mail)
+            if mail <= self.driver.mail:
+                return
+        if not self.is_gone and self._mail_task is None:
+            self._mail_task = self.worker.spawn(self._fetch_mail())
+
+    async def put_mail(self, mail: tuple[Mail, ...]) -> None:
+        """Messages that were loaded from the inbox."""
+        blobs = self.worker.backend.blobs
+        for item in mail:
+            message = await loaded_message(blobs, item.body)
+            self.mail_known = max(self.mail_known, item.no)
+            entry = Received(no=item.no, id=item.id, at=item.accepted_at, message=message)
+            self._arrivals.append(Arrival(item.accepted_at, entry))
+
+    def advance(self) -> None:
+        """Decide what follows from the arrivals and the time."""
+        if self._in_flight is not None or self.is_gone or self.driver.ended is not None:
+            return
+        self._cancel_timer()
+        arrivals, self._arrivals = self._arrivals, []
+        try:
+            decision = self.driver.feed(arrivals, self.worker.clock.now())
+            if not decision.entries and self._must_save_notes():
+                decision.entries.extend(self.driver.program.take_notes())  # type: ignore[union-attr]
+        except ActivationError as error:
+            self.worker.activation_failed(self, error)
+            return
+        if decision.entries:
+            self._submit(decision)
+        else:
+            self._follow(decision)
+
+    def bury(self, failure: Failure) -> None:
+        """End the run as dead."""
+        self._submit(self.driver.bury(failure, self.worker.clock.now()))
+
+    # --- frames
+
+    def _submit(self, decision: Decision) -> None:
+        self._in_flight = decision
+        body = FrameCodec.encode(self.driver.frame(decision))
+        if len(body) > _FRAME_INLINE_MAX:
+            self.worker.spawn(self._submit_large(decision))
+        else:
+            self._append(decision, body)
+
+    async def _submit_large(self, decision: Decision) -> None:
+        try:
+            body = await spilled_frame(self.worker.backend.blobs, self.run, self.driver.frame(decision))
+        except BackendError as error:
+            _log.warning("run %s: %s", self.run, error)
+            self.worker.drop(self)
+            return
+        if not self.is_gone:
+            self._append(decision, body)
+
+    def _append(self, decision: Decision, body: bytes) -> None:
+        driver = self.driver
+        change = self._head_change(decision)
+        is_guarded = decision.is_guarded or change is not None
+        append = Append(
+            run=self.run,
+            seq=driver.seq + 1,
+            body=body,
+            owner=driver.claim if is_guarded else None,
+            mail=driver.mail if driver.ended is not None else None,
+            head=change,
+        )
+        self.worker.appends.submit(append, self._appended, is_wanted=self._is_wanted)
+
+    def _is_wanted(self) -> bool:
+        return not self.is_gone
+
+    def _appended(self, answer: Appended) -> None:
+        decision = self._in_flight
+        self._in_flight = None
+        if self.is_gone or decision is None:
+            return
+        if answer == "ok":
+            self._is_reset_due = False
+            self.driver.committed(decision)
+            self._follow(decision)
+        elif answer == "mail":
+            self._in_flight = decision
+            self.worker.spawn(self._add_mail_to_end(decision))
+        elif answer == "exists":
+            self.worker.reload(self)
+        else:
+            self.worker.lost(self)
+
+    def _head_change(self, decision: Decision) -> HeadChange | None:
+        driver = self.driver
+        ended = driver.ended
+        last = decision.entries[-1]
+        if ended is not None and last is ended:
+            is_settled = not driver.obligations() and not self._writers
+            return HeadChange(
+                status=ended.status,  # type: ignore[arg-type]
+                wake_at=None if is_settled else UNSET,
+                release=is_settled,
+                takes=0,
+                ended_at=driver.at,
+                metadata=self._metadata(),
+                waiting=(),
+                error="" if ended.failure is None else str(ended.failure)[:500],
+            )
+        if driver.is_restarting(decision):
+            return HeadChange(
+                base=driver.seq + 1, takes=0, metadata=self._metadata(), tags=dict(driver.created.tags), waiting=()
+            )
+        acts = [entry.act for entry in decision.entries if isinstance(entry, Intended)]
+        if any(isinstance(act, Subscribe) for act in acts):
+            return HeadChange(tags={**driver.created.tags, **subscriptions(driver.acts())}, takes=1)
+        return HeadChange(takes=1) if self._is_reset_due else None
+
+    async def _add_mail_to_end(self, decision: Decision) -> None:
+        """A message came before the end was written: it belongs into the journal, and into the same frame."""
+        arrived = self._arrivals
+        await self._load_mail()
+        messages = [arrival.entry for arrival in self._arrivals if isinstance(arrival.entry, Received)]
+        self._arrivals = [] if arrived is self._arrivals else arrived
+        if not self.is_gone:
+            self.driver.add_mail(decision, messages)
+            self._submit(decision)
+
+    # --- effects
+
+    def _follow(self, decision: Decision) -> None:
+        """The decision is durable: begin its effects."""
+        worker = self.worker
+        for id in decision.stop:
+            if (step := self.running.pop(id, None)) is not None:
+                step.stop()
+        if self.driver.ended is not None:
+            self._ended()
+            return
+        if (successor := self.driver.successor()) is not None:
+            self.driver = successor
+            self.advance()
+            return
+        for command in decision.start:
+            if command.id not in self.running and not self.is_draining:
+                self.running[command.id] = worker.steps.start(self, command)
+        for act in decision.acts:
+            if act.id not in self._act_tasks:
+                self._act_tasks[act.id] = worker.spawn(self._perform(act))
+        if decision.entries:
+            for entry in decision.entries:
+                if type(entry) is Sent:
+                    self.writer(entry.stream).write(source="", attempt=1, k=entry.k, value=entry.value)
+        if self._arrivals:
+            self.advance()
+        else:
+            self._rest()
+
+    async def _perform(self, act: ActCommand) -> None:
+        delay = 0.05
+        while not self.is_gone:
+            try:
+                failure = await self.worker.acts.perform(self.driver, act)
+            except BackendError as error:
+                _log.warning("run %s, %s: %s; again in %.2f s", self.run, act.id, error, delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+                continue
+            self._act_tasks.pop(act.id, None)
+            self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
+            return
+
+    def writer(self, stream: str) -> StreamWriter:
+        """The writer of one of the run's streams."""
+        writer = self._writers.get(stream)
+        if writer is None:
+            backend = self.worker.backend
+            writer = StreamWriter(backend.streams, backend.queue, self.run, stream, self.driver.claim)
+            self._writers[stream] = writer
+        return writer
+
+    def _ended(self) -> None:
+        for step in self.running.values():
+            step.stop()
+        self.running.clear()
+        ended = self.driver.ended
+        assert ended is not None, "called when the end is durable"
+        if not self.driver.obligations() and not self._writers:
+            self.worker.finished(self, ended)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        self.worker.spawn(self._settle_all())
+
+    async def _settle_all(self) -> None:
+        ended = self.driver.ended
+        assert ended is not None, "only ended runs settle"
+        delay = 0.05
+        while not self.is_gone:
+            try:
+                for writer in self._writers.values():
+                    await writer.flush()
+                for obligation in self.driver.obligations():
+                    await self.worker.acts.settle(self.driver, obligation)
+            except BackendError as error:
+                _log.warning("run %s, settling: %s; again in %.2f s", self.run, error, delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+                continue
+            park = Park(run=self.run, owner=self.driver.claim, wake_at=None)
+            self.worker.parks.submit(park, lambda _: self.worker.finished(self, ended), is_wanted=self._is_wanted)
+            return
+
+    # --- mail
+
+    async def _fetch_mail(self) -> None:
+        try:
+            await self._load_mail()
+        finally:
+            self._mail_task = None
+        if self._arrivals and self._in_flight is None:
+            self.advance()
+        elif self._in_flight is None:
+            self._rest()
+
+    async def _load_mail(self) -> None:
+        delay = 0.05
+        while not self.is_gone:
+            try:
+                mail = await self.worker.load_mail(self)
+            except BackendError as error:
+                _log.warning("run %s: %s; again in %.2f s", self.run, error, delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+                continue
+            await self.put_mail(mail)
+            return
+
+    # --- resting
+
+    def _rest(self) -> None:
+        """Nothing arrived: wait for what is under way, for a near timer, or let the run go."""
+        if self.is_gone or self._mail_task is not None:
+            return
+        driver = self.driver
+        if self.mail_known > driver.mail:
+            self.mail_arrived()
+            return
+        wake_at = driver.next_wake()
+        now = self.worker.clock.now()
+        is_busy = bool(self.running or self._act_tasks)
+        if self.is_draining and not is_busy:
+            self._park(now)
+        elif wake_at is not None and (is_busy or wake_at - now <= self.worker.options.hold_ms):
+            self._set_timer(wake_at, now)
+        elif not is_busy:
+            self._park_idle(wake_at)
+
+    def _park_idle(self, wake_at: int | None) -> None:
+        driver = self.driver
+        program = driver.program
+        if wake_at is None and not driver.is_paused and program is not None and program.is_stuck:
+            text = (
+                f"run {self.run} waits at {program.stuck_at()} for something that only this process could deliver: no "
+                "step, timer, message or child would ever wake it. Wait for one of these, or do it in a step"
+            )
+            self.worker.activation_failed(self, NotDurableError(text))
+            return
+        if program is not None and (notes := program.take_notes()):
+            decision = Decision()
+            decision.entries = notes
+            self._submit(decision)
+            return
+        self._park(wake_at)
+
+    def _park(self, wake_at: int | None) -> None:
+        driver = self.driver
+        park = Park(
+            run=self.run,
+            owner=driver.claim,
+            mail=driver.mail,
+            wake_at=wake_at,
+            seq=driver.seq,
+            status="paused" if driver.is_paused else "waiting",
+            waiting=tuple(driver.waits())[:20],
+            metadata=self._metadata(),
+        )
+        self._in_flight = Decision()
+        self.worker.parks.submit(park, self._parked, is_wanted=self._is_wanted)
+
+    def _parked(self, answer: Parked) -> None:
+        self._in_flight = None
+        if self.is_gone:
+            return
+        if answer == "mail":
+            self.mail_arrived()
+        elif self._arrivals:
+            # Nothing can arrive at an idle run but mail, which the store has counted.
+            raise AssertionError(f"run {self.run} parked with arrivals")
+        else:
+            self.worker.parked(self)
+
+    def _must_save_notes(self) -> bool:
+        program = self.driver.program
+        return program is not None and program.has_urgent_notes
+
+    def _metadata(self) -> dict[str, Raw] | UnsetType:
+        program = self.driver.program
+        return UNSET if program is None else dict(program.metadata)
+
+    # --- time, and the end of it
+
+    def _set_timer(self, wake_at: int, now: int) -> None:
+        if self._timer is not None and self._timer_at == wake_at:
+            return
+        self._cancel_timer()
+        self._timer_at = wake_at
+        self._timer = asyncio.get_running_loop().call_later(max(0, wake_at - now) / 1000, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if self.driver.next_wake() is not None and self.worker.clock.now() < self._timer_at:
+            self._set_timer(self._timer_at, self.worker.clock.now())  # the loop's clock runs ahead of the wall's
+        elif self._in_flight is None:
+            self.advance()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def drain(self) -> None:
+        """Start nothing more; park as soon as nothing is under way."""
+        self.is_draining = True
+        if self._in_flight is None and not self._arrivals and not self.running and not self._act_tasks:
+            self._cancel_timer()
+            self._rest()
+
+    def abandon(self) -> None:
+        """The run is not this worker's any more, or is let go with work under way: stop everything, write nothing."""
+        if self.is_gone:
+            return
+        self.is_gone = True
+        self._cancel_timer()
+        for step in self.running.values():
+            step.stop()
+        self.running.clear()
+        for task in self._act_tasks.values():
+            task.cancel()
+        self._act_tasks.clear()
+        self.driver.evict()
+
+    def forget(self) -> None:
+        """Let go without unwinding: the driver goes to the cache, or its run has ended."""
+        self.is_gone = True
+        self._cancel_timer()

@@ -1,0 +1,434 @@
+"""The app: a backend, the workflows that it includes, and the ways to start and steer their runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+
+from msgspec import structs
+
+from stepwell import backends
+from stepwell.authoring.messages import Event
+from stepwell.authoring.registry import Registry
+from stepwell.authoring.workflows import Workflow, WorkflowRef
+from stepwell.codec import Codec
+from stepwell.errors import DefinitionError, RunConflictError, StepwellError
+from stepwell.model.durations import Duration, duration_ms
+from stepwell.model.entries import Created
+from stepwell.model.ids import RunId, keyed_run_id
+from stepwell.model.runs import TERMINAL
+from stepwell.ports import Backend, Clock
+from stepwell.runtime.client import Client, NewStart
+from stepwell.runtime.handles import Handle
+from stepwell.runtime.hub import Hub
+from stepwell.runtime.options import WorkerOptions
+from stepwell.runtime.runs import Runs
+from stepwell.runtime.worker import Worker
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+T = TypeVar("T")
+
+DEFAULT_URL = "sqlite:///.stepwell/stepwell.db"
+OnConflict = Literal["attach", "fail", "restart_if_failed"]
+Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
+"""An async context manager factory. What it yields is found by type with `current_step().get(...)`: one object, a
+tuple of objects, or a mapping from type to object."""
+
+
+class StartOptions(TypedDict, total=False):
+    """The options of a start.
+
+    `id` names the run; if it is taken, `on_conflict` decides: "attach" (the default) gives the handle of the run that
+    is there, if workflow and input are the same; "fail" always raises `RunConflictError`; "restart_if_failed" starts
+    anew if it ended without completing. `key` is an idempotency key within the workflow. `delay` postpones the start,
+    `timeout` bounds the run. Higher `priority` goes first among runs that are due.
+    """
+
+    id: str
+    on_conflict: OnConflict
+    delay: Duration
+    tags: dict[str, str]
+    metadata: dict[str, Any]
+    priority: int
+    key: str
+    timeout: Duration
+    version: str
+
+
+class WorkerKeywords(TypedDict, total=False):
+    """The options of a worker. `grace` is how long steps may go on after SIGTERM."""
+
+    queues: Sequence[str]
+    concurrency: int
+    threads: int
+    lease: Duration
+    grace: Duration
+    cached_runs: int
+    max_takes: int
+
+
+class Stepwell:
+    """Durable workflows over one backend.
+
+    `include` lists modules, module names, workflows and steps. On an embedded backend (memory, SQLite), starting a run
+    or waiting for one also starts a worker in this process, unless `worker=False` or one was started already.
+    `secrets` looks up what `Secret(name).reveal()` gives; by default the environment variable STEPWELL_SECRET_<NAME>.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        include: Iterable[object] = (),
+        worker: bool | None = None,
+        codec: Codec | None = None,
+        lifespan: Lifespan | None = None,
+        secrets: Callable[[str], str] | Mapping[str, str] | None = None,
+        public_url: str = "http://127.0.0.1:7788",
+        clock: Clock | None = None,
+        worker_options: WorkerOptions | None = None,
+    ) -> None:
+        self.url = url
+        self._include = list(include)
+        self.registry = Registry(self._include, codec or Codec(), public_url=public_url)
+        self._wants_worker = worker
+        self._lifespan = lifespan
+        self._secrets = _secret_provider(secrets)
+        self._clock = clock
+        self._worker_options = worker_options or WorkerOptions()
+        self._stack: AsyncExitStack | None = None
+        self._backend: Backend | None = None
+        self._client: Client | None = None
+        self._worker: Worker | None = None
+        self._resources: dict[type, Any] = {}
+        self._entered = 0
+        self.hub = Hub()
+
+    # --- life
+
+    async def __aenter__(self) -> Self:
+        """Open the backend. Entering again within is allowed."""
+        self._entered += 1
+        if self._entered > 1:
+            return self
+        for item in self._include:
+            self.registry.include(item)
+        stack = AsyncExitStack()
+        try:
+            self._backend = await backends.open(self.url, clock=self._clock)
+            stack.push_async_callback(self._backend.close)
+            if self._lifespan is not None:
+                self._resources = _by_type(await stack.enter_async_context(self._lifespan()))
+            self._client = Client(self._backend, self.hub)
+            stack.push_async_callback(self._client.close)
+        except BaseException:
+            self._entered -= 1
+            await stack.aclose()
+            raise
+        self._stack = stack
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._entered -= 1
+        if self._entered:
+            return
+        if self._worker is not None:
+            await self._stop_worker(self._worker)
+        stack, self._stack = self._stack, None
+        self._client = self._backend = None
+        if stack is not None:
+            await stack.aclose()
+
+    def lifespan(self, *, worker: bool = False) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+        """For FastAPI and Starlette: `FastAPI(lifespan=app.lifespan(worker=True))`."""
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_: Any) -> AsyncIterator[None]:
+            async with self:
+                if worker:
+                    self._start_worker(self._worker_options)
+                yield
+
+        return lifespan
+
+    def worker(self, **options: Unpack[WorkerKeywords]) -> WorkerHandle:
+        """A worker of this app: `async with app, app.worker(concurrency=100):`, or `await app.worker().run()`."""
+        return WorkerHandle(self, _worker_options(self._worker_options, options))
+
+    @property
+    def client(self) -> Client:
+        """The operations on the opened backend."""
+        if self._client is None:
+            raise StepwellError("this app is not open; use it inside `async with app:`")
+        return self._client
+
+    @property
+    def backend(self) -> Backend:
+        """The opened backend."""
+        return self.client.backend
+
+    @property
+    def runs(self) -> Runs:
+        """Everything about runs that are there: list, cancel, retry, fork, explain, export."""
+        return Runs(self.client, self.registry)
+
+    # --- starting
+
+    @overload
+    async def start(self, workflow: WorkflowRef[None, Out], /, **options: Unpack[StartOptions]) -> Handle[Out]: ...
+    @overload
+    async def start(
+        self, workflow: WorkflowRef[In, Out], input: In, /, **options: Unpack[StartOptions]
+    ) -> Handle[Out]: ...
+    @overload
+    async def start(self, workflow: str, input: Any = None, /, **options: Unpack[StartOptions]) -> Handle[Any]: ...
+    async def start(
+        self, workflow: WorkflowRef[Any, Any] | str, /, *input: Any, **options: Unpack[StartOptions]
+    ) -> Handle[Any]:
+        """Start a run, durably: when this returns, it will be carried out, whatever happens to this process."""
+        (handle,) = await self._start_all(workflow, [input], options)
+        return handle
+
+    async def start_many(
+        self, workflow: WorkflowRef[In, Out], inputs: Iterable[In], /, **options: Unpack[StartOptions]
+    ) -> list[Handle[Out]]:
+        """Start many runs of one workflow, in few transactions."""
+        if "id" in options or "key" in options:
+            raise DefinitionError("start_many() takes no id and no key: each run needs its own; use start()")
+        return await self._start_all(workflow, [(value,) for value in inputs], options)
+
+    @overload
+    def handle(self, id: str, workflow: WorkflowRef[Any, Out]) -> Handle[Out]: ...
+    @overload
+    def handle(self, id: str) -> Handle[Any]: ...
+    def handle(self, id: str, workflow: WorkflowRef[Any, Any] | None = None) -> Handle[Any]:
+        """The handle of a run. Whether there is such a run shows at its first use."""
+        ref: WorkflowRef[Any, Any] = WorkflowRef("?") if workflow is None else workflow
+        self._ensure_worker()
+        return Handle(self.client, self.registry, RunId(id), self.registry.output_of(ref))
+
+    # --- messages
+
+    async def publish(self, event: Event[T], value: T, *, id: str | None = None) -> int:
+        """Publish an event: to every run that waits for it, and to those that come to wait for it later in their
+        lives. Answers how many were waiting. With an `id`, publishing again is a new event with the same id."""
+        raw = self.registry.encode(value, event.type, what=f"event {event.name}")
+        return await self.client.publish(event.name, raw, id=id)
+
+    async def complete(self, token: str, value: Any, *, id: str | None = None) -> RunId:
+        """Complete a hook by its token. `HookError`. With an `id`, completing twice counts once."""
+        return await self.client.complete(token, self.registry.encode(value, what="the value of a hook"), id=id)
+
+    # --- inside
+
+    async def _start_all(
+        self, workflow: WorkflowRef[Any, Any] | str, inputs: Sequence[tuple[Any, ...]], options: StartOptions
+    ) -> list[Handle[Any]]:
+        ref = self._find(workflow, options.get("version", ""))
+        output = self.registry.output_of(ref)
+        client = self.client
+        self._ensure_worker()
+        starts = [self._new_start(ref, input, options) for input in inputs]
+        present = await client.create(starts)
+        for start, head in zip(starts, present, strict=True):
+            if head is not None:
+                await self._resolve_conflict(start, head.status, options.get("on_conflict", "attach"))
+        return [Handle(client, self.registry, start.id, output) for start in starts]
+
+    async def _resolve_conflict(self, start: NewStart, status: str, on_conflict: OnConflict) -> None:
+        if on_conflict == "fail":
+            raise RunConflictError(f"run {start.id} exists ({status})")
+        if on_conflict == "restart_if_failed" and status in TERMINAL and status != "completed":
+            await self.runs.restart(start)
+            return
+        await self.client.check_same(start)
+
+    def _new_start(self, ref: WorkflowRef[Any, Any], given: tuple[Any, ...], options: StartOptions) -> NewStart:
+        clock = self.backend.clock
+        unknown = sorted(set(options) - set(StartOptions.__annotations__))
+        if unknown:
+            known = ", ".join(sorted(StartOptions.__annotations__))
+            raise DefinitionError(f"start() has no option {unknown[0]!r}; there are: {known}")
+        delay_ms = duration_ms(options.get("delay", 0), what="start(delay)")
+        timeout_ms = (
+            duration_ms(options["timeout"], what="start(timeout)") if "timeout" in options else ref.spec.timeout_ms
+        )
+        created = Created(
+            workflow=ref.id,
+            version=ref.spec.version,
+            input=self.registry.input_of(ref, given),
+            seed=clock.random_bytes(16).hex(),
+            deadline=None if timeout_ms is None else clock.now() + delay_ms + timeout_ms,
+            tags={**ref.spec.tags, **options.get("tags", {})},
+            metadata={
+                key: self.registry.encode(value, what=f"metadata {key!r}")
+                for key, value in options.get("metadata", {}).items()
+            },
+        )
+        return NewStart(
+            id=self._run_id(ref, options),
+            created=created,
+            queue=ref.spec.queue,
+            priority=options.get("priority", 0),
+            delay_ms=delay_ms,
+        )
+
+    def _run_id(self, ref: WorkflowRef[Any, Any], options: StartOptions) -> RunId:
+        id, key = options.get("id"), options.get("key")
+        if id is not None and key is not None:
+            raise DefinitionError("start(id=, key=): give one of them")
+        if key is not None:
+            return keyed_run_id(ref.id, key)
+        if id is None:
+            clock = self.backend.clock
+            # Time first, so that runs that were started together are found together.
+            return RunId(f"{clock.now():011x}{clock.random_bytes(7).hex()}")
+        if not id or len(id) > 200 or any(c.isspace() or c == "/" or not c.isprintable() for c in id):
+            raise DefinitionError(f"run id {id!r}: give 1 to 200 printable characters, no spaces and no '/'")
+        return RunId(id)
+
+    def _find(self, workflow: WorkflowRef[Any, Any] | str, version: str) -> WorkflowRef[Any, Any]:
+        if isinstance(workflow, Workflow):
+            if self.registry.find(workflow.id, workflow.spec.version) is not workflow:
+                self.registry.add(workflow)
+            return workflow
+        if isinstance(workflow, WorkflowRef):
+            return workflow
+        if not isinstance(workflow, str):
+            raise DefinitionError(f"start({workflow!r}): give a workflow, a WorkflowRef or a workflow's name")
+        found = self.registry.find(workflow, version)
+        if found is None:
+            known = ", ".join(sorted({item.id for item in self.registry.workflows()})) or "none"
+            raise DefinitionError(f"there is no workflow {workflow!r} in this app; it has: {known}")
+        return found
+
+    def _ensure_worker(self) -> None:
+        """On an embedded backend there may be nobody else to do the work."""
+        wants = self._wants_worker
+        if wants is None:
+            wants = self.backend.is_embedded and any(True for _ in self.registry.workflows())
+        if wants and self._worker is None:
+            self._start_worker(self._worker_options)
+
+    def _start_worker(self, options: WorkerOptions) -> Worker:
+        if self._worker is not None and not self._worker.has_stopped.is_set():
+            raise StepwellError("this app has a worker already; one process needs no second one")
+        client = self.client
+        worker = Worker(
+            client.backend, self.registry, self.hub, options, resources=self._resources, secrets=self._secrets
+        )
+        self._worker = client.worker = worker
+        worker.start()
+        return worker
+
+    async def _stop_worker(self, worker: Worker) -> None:
+        await worker.stop()
+        if self._worker is worker:
+            self._worker = None
+            if self._client is not None:
+                self._client.worker = None
+
+
+class WorkerHandle:
+    """A worker that is not running yet: enter it, or run it until SIGTERM or Ctrl-C."""
+
+    def __init__(self, app: Stepwell, options: WorkerOptions) -> None:
+        self._app = app
+        self._options = options
+        self._worker: Worker | None = None
+
+    async def __aenter__(self) -> Worker:
+        await self._app.__aenter__()
+        try:
+            self._worker = self._app._start_worker(self._options)
+        except BaseException:
+            await self._app.__aexit__()
+            raise
+        return self._worker
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._worker is not None:
+            await self._app._stop_worker(self._worker)
+        await self._app.__aexit__(*exc)
+
+    async def run(self) -> None:
+        """Work until SIGTERM or Ctrl-C, then drain: every run is parked, nothing is lost. A second signal stops the
+        grace."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        hurry = asyncio.Event()
+
+        def stop() -> None:
+            (hurry if stopping.is_set() else stopping).set()
+
+        with _signals(loop, stop):
+            async with self as worker:
+                await stopping.wait()
+                drained = loop.create_task(worker.stop())
+                hurried = loop.create_task(hurry.wait())
+                await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
+                hurried.cancel()
+                if not drained.done():
+                    worker.hurry()
+                    await drained
+
+
+@contextlib.contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Any:
+    """Call `stop` on SIGTERM and SIGINT, on every platform."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _worker_options(base: WorkerOptions, options: WorkerKeywords) -> WorkerOptions:
+    changes: dict[str, Any] = {}
+    for keyword, value in options.items():
+        if keyword in ("lease", "grace"):
+            changes[f"{keyword}_ms"] = duration_ms(value, what=f"worker({keyword})")  # type: ignore[arg-type]
+        elif keyword == "queues":
+            changes["queues"] = tuple(value)  # type: ignore[arg-type]
+        elif keyword in WorkerKeywords.__annotations__:
+            changes[keyword] = value
+        else:
+            known = ", ".join(sorted(WorkerKeywords.__annotations__))
+            raise DefinitionError(f"worker() has no option {keyword!r}; there are: {known}")
+    if "lease_ms" in changes:
+        changes["margin_ms"] = min(base.margin_ms, changes["lease_ms"] // 4)
+    return structs.replace(base, **changes)
+
+
+def _by_type(resources: Any) -> dict[type, Any]:
+    if resources is None:
+        return {}
+    if isinstance(resources, Mapping):
+        return dict(resources)
+    items = resources if isinstance(resources, tuple) else (resources,)
+    return {type(item): item for item in items}
+
+
+def _secret_provider(secrets: Callable[[str], str] | Mapping[str, str] | None) -> Callable[[str], str]:
+    def look_up(name: str) -> str:
+        if isinstance(secrets, Mapping):
+            value = secrets.get(name)
+        else:
+            variable = "STEPWELL_SECRET_" + name.upper().replace("-", "_")
+            value = os.environ.get(variable)
+        if value is None:
+            where = "secrets=" if isinstance(secrets, Mapping) else f"the environment variable {variable}"
+            raise DefinitionError(f"there is no secret {name!r} in {where}")
+        return value
+
+    return secrets if callable(secrets) else look_up

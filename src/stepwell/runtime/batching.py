@@ -1,0 +1,86 @@
+"""The group committer: calls that are ready together go to the store together.
+
+While one call is under way, the next batch gathers; so the batch grows with the load, and a single caller waits for
+nothing but its own commit. A call that failed with `BackendError` may have been applied: it is repeated with the
+identical items until it is answered, and nothing overtakes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from stepwell.errors import BackendError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger("stepwell")
+_RETRY_FIRST = 0.05
+_RETRY_MAX = 2.0
+
+
+class _Submitted(NamedTuple, Generic[Item, Answer]):
+    item: Item
+    done: Callable[[Answer], None]
+    is_wanted: Callable[[], bool] | None
+
+
+class Batcher(Generic[Item, Answer]):
+    """One port method behind a queue. `submit` from the event loop only; callbacks come on it, in order."""
+
+    def __init__(self, name: str, call: Callable[[Sequence[Item]], Awaitable[list[Answer]]], group: int) -> None:
+        self._name = name
+        self._call = call
+        self._group = group
+        self._waiting: list[_Submitted[Item, Answer]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def submit(
+        self, item: Item, done: Callable[[Answer], None], *, is_wanted: Callable[[], bool] | None = None
+    ) -> None:
+        """Call `done` with the answer. An item that is no longer wanted when a repeat is due is dropped silently."""
+        self._waiting.append(_Submitted(item, done, is_wanted))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work(), name=f"stepwell {self._name}")
+
+    async def ask(self, item: Item) -> Answer:
+        """The same, awaited."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def done(answer: Answer) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        self.submit(item, done, is_wanted=lambda: not future.done())
+        return await future
+
+    async def drain(self) -> None:
+        """Wait until everything submitted has been answered."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._group], self._waiting[self._group :]
+                await self._answer(batch)
+        finally:
+            self._task = None
+
+    async def _answer(self, batch: list[_Submitted[Item, Answer]]) -> None:
+        delay = _RETRY_FIRST
+        while batch:
+            try:
+                answers = await self._call([submitted.item for submitted in batch])
+            except BackendError as error:
+                _log.warning("%s: %s; again in %.2f s", self._name, error, delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _RETRY_MAX)
+                batch = [submitted for submitted in batch if submitted.is_wanted is None or submitted.is_wanted()]
+                continue
+            for submitted, answer in zip(batch, answers, strict=True):
+                submitted.done(answer)
+            return

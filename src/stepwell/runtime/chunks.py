@@ -1,0 +1,97 @@
+"""Stream chunks: how a run writes them in order, and how a reader tells which of them count.
+
+A stream is written by one owner at a time, so indexes are allocated in memory; put-if-absent settles the rare case of
+two owners. Each chunk says who sent it: a step, in which attempt and under which claim (its *era*), as its k-th chunk.
+Chunks of an earlier era of the same step are superseded as soon as a later era exists. Chunks of the body are in the
+journal first; `body` counts how many of them the stream holds, so that after a crash the rest can be copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stepwell.model.ids import Claim, RunId
+from stepwell.ports import Queue, Streams
+
+_BATCH_MAX = 1000
+
+
+class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One chunk as stored. `source` is the step's id, or empty for the body."""
+
+    value: Raw
+    source: str = ""
+    attempt: int = 1
+    era: str = ""
+    k: int = 0
+    body: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+
+def stream_key(run: RunId, name: str) -> str:
+    """The name of a run's stream in the port."""
+    return f"{run}/{name}"
+
+
+class StreamWriter:
+    """Writes one stream of one run, for its owner."""
+
+    def __init__(self, streams: Streams, queue: Queue, run: RunId, name: str, claim: Claim) -> None:
+        self._streams = streams
+        self._queue = queue
+        self._key = stream_key(run, name)
+        self._claim = claim
+        self._next = -1
+        self._body = 0
+        self._waiting: list[Chunk] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def write(self, *, source: str, attempt: int, k: int, value: Raw) -> None:
+        """Queue a chunk."""
+        self._waiting.append(Chunk(value=value, source=source, attempt=attempt, era=f"{attempt}.{self._claim}", k=k))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def flush(self) -> None:
+        """Wait until everything queued is durable. Raises what the last write raised."""
+        while self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _work(self) -> None:
+        try:
+            if self._next < 0:
+                await self._find_end()
+            while self._waiting:
+                batch = self._waiting[:_BATCH_MAX]
+                bodies = self._encoded(batch)
+                if bodies and not await self._streams.append(self._key, self._next, bodies):
+                    await self._find_end()
+                    continue
+                self._next += len(bodies)
+                self._body = max([self._body, *(chunk.k + 1 for chunk in batch if not chunk.source)])
+                del self._waiting[: len(batch)]
+                await self._queue.notify([f"stream:{self._key}"])
+        finally:
+            self._task = None
+
+    def _encoded(self, batch: list[Chunk]) -> list[bytes]:
+        bodies = []
+        count = self._body
+        for chunk in batch:
+            if not chunk.source:
+                if chunk.k < self._body:
+                    continue  # an earlier owner wrote it
+                count = chunk.k + 1
+            bodies.append(_encode(msgspec.structs.replace(chunk, body=count)))
+        return bodies
+
+    async def _find_end(self) -> None:
+        tail = await self._streams.read(self._key, -1, 1)
+        self._next = tail.next
+        self._body = decode_chunk(tail.items[-1]).body if tail.items else 0

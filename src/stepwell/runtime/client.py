@@ -1,0 +1,300 @@
+"""What one does to runs from outside: start them, send to them, wait for them. No worker needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stepwell.errors import (
+    BackendError,
+    HookError,
+    RunCancelledError,
+    RunClosedError,
+    RunConflictError,
+    RunError,
+    RunNotFoundError,
+)
+from stepwell.model.entries import Created, Ended, Frame, FrameCodec
+from stepwell.model.failures import Failure
+from stepwell.model.ids import MessageId, RunId
+from stepwell.model.messages import Event, HookCompleted, Message, Signal
+from stepwell.model.runs import Head, RunQuery
+from stepwell.model.tokens import is_genuine, parse_token
+from stepwell.ports import MAX_SEQ, Backend, Delivered, Loaded, NewRun, Wanted
+from stepwell.runtime.acts import Acts, LoggedEvent, due_topic, encode_event, event_log, subscription_tag
+from stepwell.runtime.batching import Batcher
+from stepwell.runtime.hub import Hub
+from stepwell.runtime.payloads import loaded_frames, spilled_frame
+from stepwell.runtime.worker import Worker
+
+_LOOK_EVERY = 0.1
+_ANSWER_WITHIN = 30.0
+
+
+class NewStart(Struct, frozen=True, kw_only=True):
+    """A run to start. `created` is its first entry; times in ms."""
+
+    id: RunId
+    created: Created
+    queue: str = "default"
+    priority: int = 0
+    delay_ms: int = 0
+
+
+class Client:
+    """The operations of one opened backend."""
+
+    def __init__(self, backend: Backend, hub: Hub) -> None:
+        self.backend = backend
+        self.hub = hub
+        self.acts = Acts(backend)
+        self.worker: Worker | None = None
+        store = backend.store
+        self._creates: Batcher[NewRun, Head | None] = Batcher("create", store.create, store.limits.group)
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+
+    # --- starting
+
+    async def create(self, starts: Sequence[NewStart]) -> list[Head | None]:
+        """Create runs; a head where one was there already. If a worker with room is here, it holds them at once."""
+        created = [await self._new_run(start, index) for index, start in enumerate(starts)]
+        answers = await asyncio.gather(*(self._creates.ask(run) for run, _ in created))
+        has_due = False
+        for (run, frame), present in zip(created, answers, strict=True):
+            if present is not None:
+                if run.head.owner is not None and self.worker is not None:
+                    self.worker.unreserve()
+                continue
+            if run.head.owner is None:
+                has_due = True
+            elif self.worker is not None:
+                self.worker.adopt(run.head, [(1, frame)])
+        if has_due:
+            await self.backend.queue.notify([due_topic()])
+        return list(answers)
+
+    async def _new_run(self, start: NewStart, index: int) -> tuple[NewRun, Frame]:
+        clock = self.backend.clock
+        now = clock.now()
+        created = start.created
+        head = Head(
+            id=start.id,
+            workflow=created.workflow,
+            version=created.version,
+            created_at=now,
+            wake_at=now + start.delay_ms,
+            queue=start.queue,
+            priority=start.priority,
+            tags=created.tags,
+            metadata=created.metadata,
+            parent=None if created.parent is None else created.parent.run,
+        )
+        worker = self.worker
+        by = self.backend.store.identity
+        if worker is not None and start.delay_ms == 0 and worker.reserve(head):
+            claim = worker.new_claim()
+            head = msgspec.structs.replace(
+                head, owner=claim, status="running", takes=1, wake_at=now + worker.options.lease_ms
+            )
+            by = claim
+        frame = Frame(now, by, (created,))  # type: ignore[arg-type]
+        body = FrameCodec.encode(frame)
+        if len(body) > 10_240:
+            body = await spilled_frame(self.backend.blobs, start.id, frame)
+        return NewRun(head=head, frames=(body,)), frame
+
+    async def check_same(self, start: NewStart) -> None:
+        """The run that is there was started in the same way; else `RunConflictError`."""
+        created = await self.created(start.id)
+        if created is None:
+            return
+        if created.workflow != start.created.workflow:
+            raise RunConflictError(
+                f"run {start.id} exists, of workflow {created.workflow}, not {start.created.workflow}; choose another id"
+            )
+        if bytes(created.input) != bytes(start.created.input):
+            raise RunConflictError(f"run {start.id} exists with another input; choose another id")
+
+    # --- reading
+
+    async def head(self, run: RunId) -> Head:
+        """The run's head; `RunNotFoundError`."""
+        (loaded,) = await self.backend.store.load([Wanted(run, MAX_SEQ, MAX_SEQ)])
+        if loaded is None:
+            raise RunNotFoundError(f"there is no run {run} in {self.backend.url}")
+        return loaded.head
+
+    async def journal(self, run: RunId, *, after: int = -1) -> tuple[Loaded, list[tuple[int, Frame]]]:
+        """The run with its frames, payloads included; by default all generations."""
+        (loaded,) = await self.backend.store.load([Wanted(run, after)])
+        if loaded is None:
+            raise RunNotFoundError(f"there is no run {run} in {self.backend.url}")
+        return loaded, await loaded_frames(self.backend.blobs, loaded.frames)
+
+    async def created(self, run: RunId) -> Created | None:
+        """The run's first entry."""
+        (loaded,) = await self.backend.store.load([Wanted(run, -1, MAX_SEQ)])
+        if loaded is None:
+            return None
+        frames = await loaded_frames(self.backend.blobs, loaded.frames[:1])
+        entry = frames[0][1].entries[0]
+        assert isinstance(entry, Created), "frame 1 holds it"
+        return entry
+
+    # --- sending
+
+    async def deliver(self, run: RunId, message: Message, *, id: str) -> Delivered:
+        """Deliver until answered. `RunNotFoundError`, `RunClosedError`."""
+        answer = await self._answered(run, MessageId(id), message)
+        if answer.answer == "missing":
+            raise RunNotFoundError(f"there is no run {run} in {self.backend.url}")
+        if answer.answer == "closed":
+            raise RunClosedError(f"run {run} has ended and takes no more messages")
+        return answer
+
+    async def send(self, run: RunId, name: str, value: Raw, *, id: str | None = None) -> bool:
+        """Send a signal. False: this id was sent before."""
+        answer = await self.deliver(run, Signal(name=name, value=value), id=f"signal:{id or self._fresh()}")
+        return answer.answer == "ok"
+
+    async def publish(self, name: str, value: Raw, *, id: str | None = None) -> int:
+        """Log the event, then hand it to every run that waits for it. Answers to how many."""
+        backend = self.backend
+        index = await self._log_event(name, LoggedEvent(id=id or self._fresh(), at=backend.clock.now(), value=value))
+        count, cursor = 0, None
+        tag = ((subscription_tag(name), "1"),)
+        while True:
+            query = RunQuery(tag=tag, limit=1000, cursor=cursor, status=("queued", "running", "waiting", "paused"))
+            page = await backend.store.search(query)
+            message = Event(name=name, index=index, value=value)
+            for head in page.runs:
+                answer = await self._answered(head.id, MessageId(f"event:{name}:{index}"), message)
+                count += answer.answer == "ok"
+            cursor = page.cursor
+            if cursor is None:
+                return count
+
+    async def complete(self, token: str, value: Raw, *, id: str | None = None) -> RunId:
+        """Complete a hook. `HookError` if there is no such hook, or its run has ended."""
+        run, base, command = await self._resolve(token)
+        message = HookCompleted(base=base, command=command, value=value)
+        answer = await self._answered(run, MessageId(f"hook:{base}.{command}:{id or self._fresh()}"), message)
+        if answer.answer in ("missing", "closed"):
+            raise HookError(f"the run of this hook, {run}, has ended")
+        return run
+
+    # --- waiting
+
+    async def ended(self, run: RunId, timeout: float | None = None) -> Ended:
+        """Wait for the run's end. `TimeoutError` leaves it running."""
+        future = self.hub.wait(run)
+        if self._watcher is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch(), name="stepwell watcher")
+        try:
+            if self.worker is None or run not in self.worker.active:
+                await self._look([run], must_exist=True)
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise TimeoutError(f"run {run} has not ended within {timeout:g} s; it goes on") from None
+        finally:
+            self.hub.forget(run, future)
+
+    async def _watch(self) -> None:
+        async for _ in self.backend.queue.listen("runs"):
+            worker = self.worker
+            active = worker.active if worker is not None else {}
+            with contextlib.suppress(BackendError):
+                await self._look([run for run in self.hub.awaited() if run not in active])
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _look(self, runs: list[RunId], *, must_exist: bool = False) -> None:
+        if not runs:
+            return
+        for run, loaded in zip(
+            runs, await self.backend.store.load([Wanted(run, MAX_SEQ, MAX_SEQ) for run in runs]), strict=True
+        ):
+            if loaded is None:
+                if must_exist:
+                    raise RunNotFoundError(f"there is no run {run} in {self.backend.url}")
+            elif loaded.head.is_terminal:
+                self.hub.ended(run, await self.last_entry(loaded.head))
+
+    async def last_entry(self, head: Head) -> Ended:
+        """The end of a run that has ended."""
+        _, frames = await self.journal(head.id, after=max(0, head.seq - 1))
+        entry = frames[-1][1].entries[-1]
+        assert isinstance(entry, Ended), f"run {head.id} is terminal"
+        return entry
+
+    # --- inside
+
+    async def _answered(self, run: RunId, id: MessageId, message: Message) -> Delivered:
+        """Deliver again and again with the same id: an ambiguous outcome cannot double it."""
+        delay = 0.05
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _ANSWER_WITHIN
+        while True:
+            try:
+                return await self.acts.deliver(run, id, message)
+            except BackendError:
+                if loop.time() + delay > until:
+                    raise
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+
+    async def _log_event(self, name: str, event: LoggedEvent) -> int:
+        streams = self.backend.streams
+        log, body = event_log(name), encode_event(event)
+        while True:
+            index = (await streams.read(log, -1, 1)).next
+            if await streams.append(log, index, [body]):
+                return index
+
+    async def _resolve(self, token: str) -> tuple[RunId, int, Any]:
+        parsed = parse_token(token)
+        if parsed is not None:
+            created = await self.created(parsed.run)
+            if created is None or not is_genuine(parsed, created.seed):
+                raise HookError("this hook token is not valid")
+            return parsed.run, parsed.base, parsed.command
+        holder = await self.backend.store.resolve(token)
+        if holder is None:
+            raise HookError("no run holds this hook token")
+        return await self._custom_hook(RunId(holder), token)
+
+    async def _custom_hook(self, run: RunId, token: str) -> tuple[RunId, int, Any]:
+        from_base = 0
+        loaded, frames = await self.journal(run, after=from_base)
+        for _, frame in reversed(frames):
+            for entry in reversed(frame.entries):
+                act = getattr(entry, "act", None)
+                if getattr(act, "token", None) == token:
+                    return run, loaded.head.base, entry.id  # type: ignore[union-attr]
+        raise HookError("no run holds this hook token")
+
+    def _fresh(self) -> str:
+        return self.backend.clock.random_bytes(12).hex()
+
+
+def outcome_error(run: RunId, ended: Ended) -> RunError:
+    """What `handle.result()` raises for a run that did not complete."""
+    failure = ended.failure or Failure(types=(f"stepwell.{ended.status}",), message=ended.reason or ended.status)
+    if ended.status in ("cancelled", "terminated"):
+        reason = f": {ended.reason}" if ended.reason else ""
+        return RunCancelledError(f"run {run} was {ended.status}{reason}", run_id=run, error=failure)
+    error = RunError(f"run {run} {ended.status}: {failure}", run_id=run, error=failure)
+    if failure.traceback:
+        error.add_note(failure.traceback.rstrip())
+    return error

@@ -1,0 +1,50 @@
+"""Who waits for the end of which run, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from stepwell.errors import ActivationError
+from stepwell.model.entries import Ended
+from stepwell.model.ids import RunId
+
+
+class Hub:
+    """Futures by run. Ends that happen here resolve them at once; ends elsewhere are looked up when something rings."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[RunId, list[asyncio.Future[Ended]]] = {}
+        self.on_ended: Callable[[RunId, Ended], None] | None = None
+        self.on_activation_failed: Callable[[RunId, ActivationError], None] | None = None
+
+    def wait(self, run: RunId) -> asyncio.Future[Ended]:
+        """A future of the run's end."""
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(run, []).append(future)
+        return future
+
+    def forget(self, run: RunId, future: asyncio.Future[Ended]) -> None:
+        """The waiter has gone."""
+        futures = self._waiting.get(run)
+        if futures is not None and future in futures:
+            futures.remove(future)
+            if not futures:
+                del self._waiting[run]
+
+    def awaited(self) -> list[RunId]:
+        """The runs that somebody waits for."""
+        return list(self._waiting)
+
+    def ended(self, run: RunId, ended: Ended) -> None:
+        """A run has ended and is settled."""
+        for future in self._waiting.pop(run, ()):
+            if not future.done():
+                future.set_result(ended)
+        if self.on_ended is not None:
+            self.on_ended(run, ended)
+
+    def activation_failed(self, run: RunId, error: ActivationError) -> None:
+        """Code could not drive a run."""
+        if self.on_activation_failed is not None:
+            self.on_activation_failed(run, error)

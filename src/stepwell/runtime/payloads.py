@@ -1,0 +1,99 @@
+"""Large payloads live in the blob store; the journal and the inbox hold references.
+
+Keys are made of the run and a checksum of the content, so that writing one twice is harmless, and a message's payload
+that moves from the inbox to the journal is stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stepwell.codec import SPILL_THRESHOLD, blob_key, blob_ref, is_blob_ref, spill
+from stepwell.errors import BackendError
+from stepwell.model.entries import Frame, FrameCodec
+from stepwell.model.ids import RunId
+from stepwell.model.messages import Message, MessageCodec
+from stepwell.ports import Blobs
+
+_MARK = b'"$blob"'
+S = TypeVar("S", bound=Struct)
+
+
+async def spilled_frame(blobs: Blobs, run: RunId, frame: Frame) -> bytes:
+    """The bytes of a frame, its large payloads moved out."""
+    body = FrameCodec.encode(frame)
+    if len(body) <= SPILL_THRESHOLD:
+        return body
+    entries = tuple([await _spilled(blobs, run, entry) for entry in frame.entries])
+    return FrameCodec.encode(msgspec.structs.replace(frame, entries=entries))
+
+
+async def spilled_message(blobs: Blobs, run: RunId, message: Message) -> bytes:
+    """The bytes of a message, a large payload moved out."""
+    body = MessageCodec.encode(message)
+    if len(body) <= SPILL_THRESHOLD:
+        return body
+    return MessageCodec.encode(await _spilled(blobs, run, message))
+
+
+async def loaded_frames(blobs: Blobs, frames: Sequence[tuple[int, bytes]]) -> list[tuple[int, Frame]]:
+    """Frames from bytes, with the payloads that were moved out."""
+    loaded = []
+    for seq, body in frames:
+        frame = FrameCodec.decode(body)
+        if _MARK in body:
+            entries = tuple([await _restored(blobs, entry) for entry in frame.entries])
+            frame = msgspec.structs.replace(frame, entries=entries)
+        loaded.append((seq, frame))
+    return loaded
+
+
+async def loaded_message(blobs: Blobs, body: bytes) -> Message:
+    """A message from bytes, with its payload."""
+    message = MessageCodec.decode(body)
+    return await _restored(blobs, message) if _MARK in body else message
+
+
+async def _spilled(blobs: Blobs, run: RunId, value: S) -> S:
+    async def convert(raw: Raw) -> Raw:
+        if not spill(raw):
+            return raw
+        data = bytes(memoryview(raw))
+        key = f"{run}/{sha256(data).hexdigest()[:40]}"
+        await blobs.put(key, data)
+        return blob_ref(key, len(data))
+
+    return await _converted(value, convert)  # type: ignore[no-any-return]
+
+
+async def _restored(blobs: Blobs, value: S) -> S:
+    async def convert(raw: Raw) -> Raw:
+        if not is_blob_ref(raw):
+            return raw
+        data = await blobs.get(blob_key(raw))
+        if data is None:
+            raise BackendError(f"the blob {blob_key(raw)} is missing; the run that refers to it cannot go on")
+        return Raw(data)
+
+    return await _converted(value, convert)  # type: ignore[no-any-return]
+
+
+async def _converted(value: Any, convert: Any) -> Any:
+    """The struct with every payload in it, at any depth of structs, converted."""
+    changes = {}
+    for name in value.__struct_fields__:
+        item = getattr(value, name)
+        if isinstance(item, Raw):
+            changes[name] = await convert(item)
+        elif isinstance(item, Struct):
+            changes[name] = await _converted(item, convert)
+        elif isinstance(item, tuple) and item and isinstance(item[0], Struct):
+            changes[name] = tuple([await _converted(part, convert) for part in item])
+        elif isinstance(item, dict):
+            changes[name] = {k: await convert(v) if isinstance(v, Raw) else v for k, v in item.items()}
+    return msgspec.structs.replace(value, **changes)

@@ -1,0 +1,116 @@
+"""Leases: renewed in batches, by default in a thread of their own, so that a blocked event loop keeps its runs.
+
+The owner's view of a lease is shorter than the store's, by a margin. A worker that cannot renew stops its runs before
+anybody else can take them. A loop that has not moved for a minute is taken for dead: then renewal stops, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from stepwell.errors import BackendError
+from stepwell.model.ids import Claim, RunId
+from stepwell.ports import Clock, Store
+from stepwell.runtime.options import WorkerOptions
+
+_log = logging.getLogger("stepwell")
+_STALL_SECONDS = 60.0
+
+
+class LeaseBook(Protocol):
+    """What the worker tells about its claims. `claims` is called from the renewing thread."""
+
+    def claims(self) -> Sequence[tuple[RunId, Claim, float]]: ...
+    def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None: ...
+    def check_leases(self) -> None: ...
+
+
+class Renewer:
+    """Keeps the leases of one worker."""
+
+    def __init__(self, store: Store, clock: Clock, book: LeaseBook, options: WorkerOptions) -> None:
+        self._store = store
+        self._clock = clock
+        self._book = book
+        self._options = options
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ticked_at = 0.0
+
+    def start(self) -> None:
+        """Begin, in the way that the options say."""
+        loop = asyncio.get_running_loop()
+        self._ticked_at = self._clock.monotonic()
+        if self._options.renewal == "loop":
+            self._task = loop.create_task(self._run_on_loop(), name="stepwell renewal")
+            return
+        self._thread = threading.Thread(
+            target=self._run_in_thread, args=(loop, threading.get_ident()), name="stepwell-renewal", daemon=True
+        )
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End. The leases that are left run out."""
+        self._stop.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 5)
+
+    async def _run_on_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.renew_every_ms / 1000)
+            await self._renew(lambda call: call())
+
+    def _run_in_thread(self, loop: asyncio.AbstractEventLoop, main: int) -> None:
+        with asyncio.Runner() as runner:
+            while not self._stop.wait(self._options.renew_every_ms / 1000):
+                if self._has_stalled(loop, main):
+                    continue
+                try:
+                    runner.run(self._renew(loop.call_soon_threadsafe))
+                except RuntimeError:
+                    return  # the main loop has closed
+                except Exception:
+                    _log.exception("renewing leases failed")
+
+    def _has_stalled(self, loop: asyncio.AbstractEventLoop, main: int) -> bool:
+        """Ask the main loop to move; tell whether it has moved lately."""
+        try:
+            loop.call_soon_threadsafe(self._tick)
+        except RuntimeError:
+            return True
+        if self._clock.monotonic() - self._ticked_at < max(_STALL_SECONDS, 2 * self._options.renew_every_ms / 1000):
+            return False
+        frame = sys._current_frames().get(main)
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "(no stack)"
+        _log.error("the event loop has not moved for a minute; its runs are let go. It is at:\n%s", stack)
+        return True
+
+    def _tick(self) -> None:
+        self._ticked_at = self._clock.monotonic()
+
+    async def _renew(self, call: Callable[..., object]) -> None:
+        started = self._clock.monotonic()
+        lease = self._options.lease_ms
+        ends = started + (lease - self._options.margin_ms) / 1000
+        # Only what has less than two thirds left: a run shorter than a third of a lease never renews.
+        soon = started + (lease * 2 / 3 - self._options.margin_ms) / 1000
+        due = [(run, claim) for run, claim, lease_ends in self._book.claims() if lease_ends <= soon]
+        if due:
+            try:
+                answers = await self._store.renew(due, lease)
+            except BackendError as error:
+                _log.warning("leases of %d runs could not be renewed: %s", len(due), error)
+            else:
+                results = [(run, claim, mail) for (run, claim), mail in zip(due, answers, strict=True)]
+                call(lambda: self._book.renewed(results, ends))
+        call(self._book.check_leases)

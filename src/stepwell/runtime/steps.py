@@ -1,0 +1,344 @@
+"""Running steps: on the real loop, in threads, with attempts, time limits, heartbeats and streams.
+
+A step ends in one journal entry, handed to its activation: completed, failed for good, or failed with a time for the
+next attempt. A long back-off therefore holds no task and no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.events import _get_running_loop
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from msgspec import NODEFAULT, Raw
+
+from stepwell.authoring.messages import Stream
+from stepwell.authoring.registry import BoundStep, Registry
+from stepwell.authoring.running import StepContext, enter_step
+from stepwell.codec import failure_of
+from stepwell.engine.program import StepCommand
+from stepwell.engine.retry import next_delay_ms
+from stepwell.errors import BackendError, DefinitionError
+from stepwell.model.entries import AttemptFailed, Entry, StepCompleted, StepFailed, StepProgressed
+from stepwell.model.failures import NULL
+from stepwell.model.ids import CommandId, RunId, idempotency_key
+from stepwell.model.values import Blob, secrets_from
+from stepwell.ports import Blobs, Clock
+from stepwell.runtime.chunks import StreamWriter
+
+T = TypeVar("T")
+
+_PROGRESS_EVERY_MS = 5000
+
+
+class StepOwner(Protocol):
+    """The activation, as a running step sees it."""
+
+    run: RunId
+
+    @property
+    def base(self) -> int: ...
+    def arrive(self, entry: Entry, time: int) -> None: ...
+    def step_ended(self, id: CommandId) -> None: ...
+    def writer(self, stream: str) -> StreamWriter: ...
+
+
+class StepRunner:
+    """Runs the steps of one worker."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        threads: int,
+        resources: Mapping[type, Any],
+        secrets: Callable[[str], str] | None,
+    ) -> None:
+        self.registry = registry
+        self.blobs = blobs
+        self.clock = clock
+        self.resources = resources
+        self.secrets = secrets
+        self.leaked_threads = 0
+        self.max_threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self, owner: StepOwner, command: StepCommand) -> RunningStep:
+        """Begin an attempt."""
+        return RunningStep(self, owner, command)
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads for sync steps, made when the first one runs."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.max_threads, thread_name_prefix="stepwell-step")
+        return self._pool
+
+    def fraction(self) -> float:
+        """A number in [0, 1) for jitter."""
+        return int.from_bytes(self.clock.random_bytes(4)) / 2**32
+
+    def close(self) -> None:
+        """Let threads end; those that hang are left behind."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class RunningStep:
+    """One attempt of one step. Also what `current_step()` asks."""
+
+    __slots__ = (
+        "_last_progress_at",
+        "_progress",
+        "_sent",
+        "_streams",
+        "command",
+        "context",
+        "owner",
+        "runner",
+        "started_at",
+        "task",
+    )
+
+    def __init__(self, runner: StepRunner, owner: StepOwner, command: StepCommand) -> None:
+        self.runner = runner
+        self.owner = owner
+        self.command = command
+        self.started_at = runner.clock.now()
+        self._progress: Raw = command.progress
+        self._last_progress_at = 0
+        self._streams: dict[str, StreamWriter] = {}
+        self._sent: dict[str, int] = {}
+        self.context = StepContext(self, command.attempt)
+        self.task = asyncio.get_running_loop().create_task(self._run(), context=command.context)
+
+    def stop(self) -> None:
+        """Nobody wants the result any more."""
+        self.context.cancelled = True
+        self.task.cancel()
+
+    # --- what current_step() offers
+
+    @property
+    def id(self) -> CommandId:
+        """The command's id."""
+        return self.command.id
+
+    @property
+    def run_id(self) -> RunId:
+        """The run's id."""
+        return self.owner.run
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same over all attempts."""
+        return idempotency_key(self.owner.run, self.owner.base, self.command.id)
+
+    @property
+    def log(self) -> logging.Logger:
+        """A logger named after the step."""
+        return logging.getLogger(f"stepwell.step.{self.command.definition.options.name}")
+
+    @property
+    def last_progress(self) -> Any:
+        """Of this or an earlier attempt."""
+        return None if self._progress == NULL else self.runner.registry.decode(self._progress)
+
+    def heartbeat(self, progress: Any) -> None:
+        """Journal progress, at most every few seconds; the last one also goes with a failed attempt."""
+        if progress is None:
+            return
+        self._progress = self.runner.registry.encode(progress, what=f"the progress of step {self.id}")
+        now = self.runner.clock.now()
+        if now - self._last_progress_at >= _PROGRESS_EVERY_MS:
+            self._last_progress_at = now
+            entry = StepProgressed(id=self.id, progress=self._progress, attempt=self.command.attempt)
+            self._on_loop(self.owner.arrive, entry, now)
+
+    def send(self, stream: Stream[Any], value: Any) -> None:
+        """Queue a chunk; all are written before the result is."""
+        raw = self.runner.registry.encode(value, stream.type, what=f"a chunk of stream {stream.name}")
+        k = self._sent.get(stream.name, 0)
+        self._sent[stream.name] = k + 1
+        self._on_loop(self._send, stream.name, k, raw)
+
+    def resource(self, type: type[T]) -> T:
+        """By type, from the app's lifespan."""
+        found = self.runner.resources.get(type, NODEFAULT)
+        if found is NODEFAULT:
+            known = ", ".join(kind.__name__ for kind in self.runner.resources) or "nothing"
+            raise DefinitionError(f"current_step().get({type.__name__}): the app's lifespan yielded {known}")
+        return found  # type: ignore[no-any-return]
+
+    async def put_blob(self, path: str | PathLike[str]) -> Blob:
+        """Store a file under its checksum."""
+        data = await asyncio.to_thread(Path(path).read_bytes)
+        digest = sha256(data).hexdigest()
+        key = f"{self.owner.run}/{digest[:40]}"
+        await self.runner.blobs.put(key, data)
+        return Blob(key=key, size=len(data), name=Path(path).name, sha256=digest)
+
+    async def get_blob(self, blob: Blob) -> bytes:
+        """Read it back, whole."""
+        data = await self.runner.blobs.get(blob.key)
+        if data is None:
+            raise BackendError(f"the blob {blob.key} is missing; was its run deleted?")
+        return data
+
+    # --- the attempt
+
+    async def _run(self) -> None:
+        command = self.command
+        clock = self.runner.clock
+        enter_step(self.context)
+        bound: BoundStep = command.definition  # type: ignore[assignment]
+        try:
+            if self.runner.secrets is None:
+                value = await self._call(bound)
+            else:
+                with secrets_from(self.runner.secrets):
+                    value = await self._call(bound)
+            raw, command.answer = bound.isolate_result(value)
+            if self._streams:
+                await self._flush()
+        except asyncio.CancelledError as error:
+            if self.context.cancelled:
+                self.owner.step_ended(command.id)
+                return
+            entry = self._failed(error, clock.now())
+        except Exception as error:
+            if self._streams:
+                await self._flush()
+            entry = self._failed(error, clock.now())
+        except BaseException:
+            self.owner.step_ended(command.id)
+            raise
+        else:
+            now = clock.now()
+            ms = now - self.started_at
+            entry = StepCompleted(id=command.id, value=raw, attempt=command.attempt, ms=ms, args=command.args_sum)
+            self.owner.step_ended(command.id)
+            if not self.context.cancelled:
+                self.owner.arrive(entry, now)
+            return
+        self.owner.step_ended(command.id)
+        if not self.context.cancelled:
+            self.owner.arrive(entry, clock.now())
+
+    async def _call(self, bound: BoundStep) -> Any:
+        command = self.command
+        step = bound.step
+        limit = self._time_limit(bound)
+        if step.is_async:
+            if limit is None:
+                return await step.__wrapped__(*command.args, **command.kwargs)
+            timer = asyncio.timeout(limit)
+            try:
+                async with timer:
+                    return await step.__wrapped__(*command.args, **command.kwargs)
+            except TimeoutError:
+                if timer.expired():
+                    raise TimeoutError(f"the attempt took longer than its {limit:g} s") from None
+                raise
+        return await self._call_in_thread(step.__wrapped__, limit)
+
+    async def _call_in_thread(self, fn: Callable[..., Any], limit: float | None) -> Any:
+        command = self.command
+        context = command.context.copy()
+        context.run(enter_step, self.context)
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self.runner.pool, lambda: context.run(fn, *command.args, **command.kwargs))
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            if future.done():
+                raise
+            self._leak(future)
+            self.context.cancelled = True
+            raise _Overdue(f"the attempt took longer than its {limit:g} s; its thread goes on") from None
+        except asyncio.CancelledError:
+            self._leak(future)
+            raise
+
+    def _leak(self, future: asyncio.Future[Any]) -> None:
+        """A thread cannot be stopped: its slot stays taken until it returns, and its late result is dropped."""
+        runner = self.runner
+        if future.done():
+            return
+        runner.leaked_threads += 1
+
+        def returned(future: asyncio.Future[Any]) -> None:
+            runner.leaked_threads -= 1
+            if not future.cancelled():
+                future.exception()
+
+        future.add_done_callback(returned)
+
+    def _time_limit(self, bound: BoundStep) -> float | None:
+        options = bound.options
+        limits = [] if options.timeout_ms is None else [options.timeout_ms]
+        if options.deadline_ms is not None:
+            limits.append(max(0, self.command.issued_at + options.deadline_ms - self.started_at))
+        return min(limits) / 1000 if limits else None
+
+    def _failed(self, error: BaseException, now: int) -> Entry:
+        command = self.command
+        options = command.definition.options
+        if isinstance(error, _Overdue):
+            error = TimeoutError(str(error))
+            self.context.cancelled = False
+        failure = failure_of(
+            error, raises=options.raises, codec=self.runner.registry.codec, step=command.id, attempts=command.attempt
+        )
+        remaining = None if options.deadline_ms is None else command.issued_at + options.deadline_ms - now
+        delay = next_delay_ms(
+            options.retry,
+            attempt=command.attempt,
+            exception=error,
+            rng_fraction=self.runner.fraction(),
+            raises=options.raises,
+            remaining_ms=remaining,
+        )
+        ms = now - self.started_at
+        if delay is None:
+            return StepFailed(id=command.id, failure=failure, attempt=command.attempt, ms=ms)
+        return AttemptFailed(
+            id=command.id,
+            failure=failure,
+            attempt=command.attempt,
+            retry_at=now + delay,
+            ms=ms,
+            progress=self._progress,
+        )
+
+    def _on_loop(self, call: Callable[..., object], *args: Any) -> None:
+        loop = self.task.get_loop()
+        if _get_running_loop() is loop:
+            call(*args)
+        else:
+            loop.call_soon_threadsafe(call, *args)
+
+    def _send(self, stream: str, k: int, raw: Raw) -> None:
+        if self.context.cancelled:
+            return
+        writer = self._streams.get(stream)
+        if writer is None:
+            writer = self._streams[stream] = self.owner.writer(stream)
+        writer.write(source=self.id, attempt=self.command.attempt, k=k, value=raw)
+
+    async def _flush(self) -> None:
+        for writer in self._streams.values():
+            await writer.flush()
+
+
+class _Overdue(Exception):
+    """A sync step past its time limit. Its context says `cancelled`, for the thread to see."""

@@ -1,0 +1,452 @@
+"""The worker: takes due runs, holds them while they move, lets them go.
+
+It never scans: it asks the store for what is due, when something rings, when the next timer is near, and once per poll
+interval as the safety net. How many runs it holds is bounded; parked runs are not held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from stepwell.authoring.context import function_program
+from stepwell.authoring.registry import Registry
+from stepwell.codec import failure_of
+from stepwell.engine.driver import Driver
+from stepwell.engine.program import Origin, Program
+from stepwell.engine.retry import next_run_delay_ms
+from stepwell.errors import ActivationError, BackendError, StepwellError
+from stepwell.model.entries import Ended, Frame
+from stepwell.model.ids import Claim, RunId
+from stepwell.model.runs import Head
+from stepwell.ports import MAX_SEQ, Append, Appended, Backend, Loaded, Mail, Park, Parked, Serves, Wanted
+from stepwell.runtime.activation import Activation
+from stepwell.runtime.acts import Acts, due_topic
+from stepwell.runtime.batching import Batcher
+from stepwell.runtime.hub import Hub
+from stepwell.runtime.options import WorkerOptions
+from stepwell.runtime.payloads import loaded_frames
+from stepwell.runtime.renewal import Renewer
+from stepwell.runtime.steps import StepRunner
+
+_log = logging.getLogger("stepwell")
+
+
+class WorkerLostError(StepwellError):
+    """The run was claimed again and again without progress: it kills its workers."""
+
+
+class Worker:
+    """Drives runs of one app. Enter it, or `await worker.run()` until it is told to stop."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        registry: Registry,
+        hub: Hub,
+        options: WorkerOptions,
+        *,
+        resources: Mapping[type, Any] | None = None,
+        secrets: Callable[[str], str] | None = None,
+    ) -> None:
+        self.backend = backend
+        self.registry = registry
+        self.options = options
+        self.clock = backend.clock
+        self.acts = Acts(backend)
+        store = backend.store
+        group = store.limits.group
+        self.appends: Batcher[Append, Appended] = Batcher("append", store.append, group)
+        self.parks: Batcher[Park, Parked] = Batcher("park", store.park, group)
+        self.steps = StepRunner(
+            registry,
+            backend.blobs,
+            self.clock,
+            threads=options.threads,
+            resources=resources or {},
+            secrets=secrets,
+        )
+        self.active: dict[RunId, Activation] = {}
+        self.has_stopped = asyncio.Event()
+        self._hub = hub
+        self._cache: OrderedDict[RunId, Driver] = OrderedDict()
+        self._failures: dict[RunId, int] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._renewer = Renewer(store, self.clock, self, options)
+        self._bell = asyncio.Event()
+        self._reserved = 0
+        self._has_told = False
+        self._is_stopping = False
+        self._is_running = False
+        self._suspect: RunId | None = None
+        self._main: asyncio.Task[None] | None = None
+
+    # --- life
+
+    async def __aenter__(self) -> Worker:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def start(self) -> None:
+        """Begin to take runs."""
+        self._is_running = True
+        self._renewer.start()
+        identity = self.backend.store.identity
+        for queue in self.options.queues:
+            self.spawn(self._listen(due_topic(queue), self._bell.set))
+        self.spawn(self._listen(f"worker:{identity}", self._look_for_mail))
+        self._main = asyncio.get_running_loop().create_task(self._work(), name="stepwell worker")
+
+    async def stop(self, *, grace_ms: int | None = None) -> None:
+        """Take nothing more, let running steps finish within the grace, park every run so that others may take it."""
+        if self.has_stopped.is_set():
+            return
+        self._is_stopping = True
+        self._bell.set()
+        if self._main is not None:
+            await asyncio.wait([self._main])
+        for activation in list(self.active.values()):
+            activation.drain()
+        grace = (self.options.grace_ms if grace_ms is None else grace_ms) / 1000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self.active:
+                    await asyncio.sleep(0.005)
+        for activation in list(self.active.values()):
+            self._release(activation, self.clock.now())
+        await self.parks.drain()
+        await self._renewer.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=5)
+        for driver in self._cache.values():
+            driver.evict()
+        self._cache.clear()
+        self.steps.close()
+        self.has_stopped.set()
+
+    def hurry(self) -> None:
+        """While stopping: wait for no step any longer."""
+        for activation in list(self.active.values()):
+            self._release(activation, self.clock.now())
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes runs."""
+        return self._is_running and not self._is_stopping
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task of this worker; a failure in it is logged."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    # --- taking
+
+    def ring(self) -> None:
+        """Something may be due."""
+        self._bell.set()
+
+    @property
+    def free(self) -> int:
+        """How many more runs may be held now."""
+        return self.options.concurrency - len(self.active) - self._reserved
+
+    def reserve(self, head: Head) -> bool:
+        """Promise a place for a run that is about to be created with a claim of this worker; False: no room."""
+        if not self.is_running or self.free <= 0 or head.queue not in self.options.queues:
+            return False
+        if self.registry.find(head.workflow, head.version) is None:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """The run was not created after all."""
+        self._reserved -= 1
+
+    def adopt(self, head: Head, frames: Sequence[tuple[int, Frame]]) -> None:
+        """Hold a run that this process just created with a claim of its own."""
+        self._reserved -= 1
+        if not self.is_running:
+            self._give_back(head.id, head.owner)
+            return
+        self._activate(head, list(frames), (), self._lease_ends())
+
+    def new_claim(self) -> Claim:
+        """A fresh token, by which this worker can be told."""
+        return Claim(f"{self.backend.store.identity}:{self.clock.random_bytes(6).hex()}")
+
+    async def _work(self) -> None:
+        while not self._is_stopping:
+            self._bell.clear()
+            wait_ms = self.options.poll_ms
+            try:
+                if self.free > 0:
+                    wait_ms = await self._take()
+            except BackendError as error:
+                _log.warning("taking runs: %s; again in %d ms", error, wait_ms)
+            except Exception:
+                _log.exception("taking runs failed; again in %d ms", wait_ms)
+            if wait_ms > 0 and not self._is_stopping:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_ms / 1000):
+                        await self._bell.wait()
+
+    async def _take(self) -> int:
+        """Take what is due. Answers how long (ms) to wait before the next look; 0: there may be more."""
+        store = self.backend.store
+        limit = min(self.free, store.limits.group)
+        serves = Serves(queues=self.options.queues, kinds=self.registry.kinds())
+        ends = self._lease_ends()
+        taken = await store.take(self.new_claim(), lease_ms=self.options.lease_ms, limit=limit, serves=serves)
+        if taken.heads:
+            await self._load(taken.heads, ends)
+        if len(taken.heads) == limit:
+            return 0 if self.free > 0 else self.options.poll_ms
+        due = await store.peek_due(taken.now + self.options.poll_ms, 1)
+        if not due:
+            return self.options.poll_ms
+        # Something that nobody serves, or that is leased, may stay due: never spin on it.
+        ahead = due[0].wake_at - taken.now
+        return ahead if ahead > 0 else self.options.poll_ms
+
+    async def _load(self, heads: Sequence[Head], lease_ends: float) -> None:
+        heads = self._without_suspects(heads)
+        wanted = []
+        for head in heads:
+            driver = self._cache.get(head.id)
+            wanted.append(Wanted(head.id) if driver is None else Wanted(head.id, driver.seq, driver.mail))
+        for head, loaded in zip(heads, await self.backend.store.load(wanted), strict=True):
+            if loaded is not None and head.id not in self.active:
+                await self._load_one(head, loaded, lease_ends)
+
+    async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
+        driver = self._cache.pop(head.id, None)
+        if driver is not None:
+            if not loaded.frames and head.owner is not None:
+                driver.claim = head.owner
+                await self._resume(head, driver, loaded.mail, lease_ends)
+                return
+            driver.evict()
+            (reloaded,) = await self.backend.store.load([Wanted(head.id)])
+            if reloaded is None:
+                return
+            loaded = reloaded
+        frames = await loaded_frames(self.backend.blobs, loaded.frames)
+        await self._activate_loaded(head, frames, loaded.mail, lease_ends)
+
+    async def _activate_loaded(
+        self, head: Head, frames: list[tuple[int, Frame]], mail: tuple[Mail, ...], lease_ends: float
+    ) -> None:
+        activation = self._prepare(head, frames, lease_ends)
+        if activation is not None:
+            await activation.put_mail(mail)
+            self._begin(activation)
+
+    def _activate(self, head: Head, frames: list[tuple[int, Frame]], mail: tuple[Mail, ...], lease_ends: float) -> None:
+        activation = self._prepare(head, frames, lease_ends)
+        if activation is not None:
+            self._begin(activation)
+
+    async def _resume(self, head: Head, driver: Driver, mail: tuple[Mail, ...], lease_ends: float) -> None:
+        activation = Activation(self, driver, head, lease_ends)
+        self.active[head.id] = activation
+        await activation.put_mail(mail)
+        self._begin(activation)
+
+    def _prepare(self, head: Head, frames: list[tuple[int, Frame]], lease_ends: float) -> Activation | None:
+        assert head.owner is not None, "only claimed runs are activated"
+        workflow = self.registry.find(head.workflow, head.version)
+        if workflow is None and not head.is_terminal:
+            self._give_back(head.id, head.owner, delay_ms=5 * self.options.poll_ms)
+            return None
+        retry = None if workflow is None else workflow.spec.retry
+        policy = None if retry is None else lambda failure, count: next_run_delay_ms(retry, failure, count)
+        driver = Driver(head, frames, head.owner, self._make_program, retry=policy)
+        activation = Activation(self, driver, head, lease_ends)
+        self.active[head.id] = activation
+        return activation
+
+    def _begin(self, activation: Activation) -> None:
+        if activation.head.takes > self.options.max_takes and activation.driver.ended is None:
+            takes = activation.head.takes - 1
+            error = WorkerLostError(
+                f"claimed {takes} times without progress: its workers died or lost it each time. "
+                f"Look at their logs, then: stepwell runs retry {activation.run}"
+            )
+            activation.bury(failure_of(error))
+        else:
+            activation.begin()
+
+    def _make_program(self, origin: Origin) -> Program:
+        created = origin.created
+        workflow = self.registry.find(created.workflow, created.version)
+        assert workflow is not None, "checked before the driver was made"
+        return function_program(
+            workflow, self.registry, origin, on_log=_log.warning, impure_check=self.options.impure_check
+        )
+
+    def _without_suspects(self, heads: Sequence[Head]) -> Sequence[Head]:
+        """Runs that were claimed several times without progress are tried one at a time, so that one that kills its
+        worker does not take innocent ones down with it."""
+        kept = []
+        for head in heads:
+            if head.takes < self.options.suspect_takes or head.is_terminal:
+                kept.append(head)
+            elif self._suspect in (None, head.id) or self._suspect not in self.active:
+                self._suspect = head.id
+                self.active.pop(head.id, None)
+                kept.append(head)
+            else:
+                self._give_back(head.id, head.owner, takes=head.takes - 1, delay_ms=self.options.poll_ms)
+        return kept
+
+    def _give_back(self, run: RunId, claim: Claim | None, *, takes: int = 0, delay_ms: int = 0) -> None:
+        if claim is not None:
+            park = Park(run=run, owner=claim, wake_at=self.clock.now() + delay_ms, takes=takes)
+            self.parks.submit(park, lambda _: None)
+
+    # --- letting go
+
+    def parked(self, activation: Activation) -> None:
+        """The store has let the run go; keep its driver, it may come back."""
+        self._remove(activation)
+        activation.forget()
+        self._failures.pop(activation.run, None)
+        if activation.is_draining or self.options.cached_runs == 0:
+            activation.driver.evict()
+            return
+        self._cache[activation.run] = activation.driver
+        while len(self._cache) > self.options.cached_runs:
+            _, driver = self._cache.popitem(last=False)
+            driver.evict()
+
+    def finished(self, activation: Activation, ended: Ended) -> None:
+        """The run has ended and owes nothing."""
+        self._remove(activation)
+        activation.forget()
+        self._failures.pop(activation.run, None)
+        activation.driver.evict()
+        self._hub.ended(activation.run, ended)
+        self._tell_of_ends()
+
+    def _tell_of_ends(self) -> None:
+        """Tell other processes, once for all ends of this turn of the loop."""
+        if not self._has_told:
+            self._has_told = True
+
+            async def tell() -> None:
+                self._has_told = False
+                await self.backend.queue.notify(["runs"])
+
+            self.spawn(tell())
+
+    def lost(self, activation: Activation) -> None:
+        """Another worker has the run."""
+        _log.warning("run %s was taken by another worker; its steps here are stopped", activation.run)
+        self.drop(activation)
+
+    def drop(self, activation: Activation) -> None:
+        """Stop driving the run, without a word to the store."""
+        self._remove(activation)
+        activation.abandon()
+
+    def reload(self, activation: Activation) -> None:
+        """The journal has a frame that this activation does not know: start over from the store."""
+        self.drop(activation)
+        self.spawn(self._reload(activation))
+
+    def activation_failed(self, activation: Activation, error: ActivationError) -> None:
+        """The code cannot drive the run. It stays open, and is tried again later, ever more seldom."""
+        run = activation.run
+        count = self._failures[run] = self._failures.get(run, 0) + 1
+        delay_ms = min(300_000, 1000 * 2 ** min(count, 10))
+        _log.error("%s\n(run %s stays open; next try in %d s)", error, run, delay_ms // 1000)
+        self._hub.activation_failed(run, error)
+        self._release(activation, self.clock.now() + delay_ms)
+
+    async def load_mail(self, activation: Activation) -> tuple[Mail, ...]:
+        """The messages that the activation has not journaled."""
+        (loaded,) = await self.backend.store.load([Wanted(activation.run, MAX_SEQ, activation.driver.mail)])
+        return () if loaded is None else loaded.mail
+
+    # --- leases
+
+    def claims(self) -> Sequence[tuple[RunId, Claim, float]]:
+        """All claims; called from the renewing thread."""
+        return [(item.run, item.driver.claim, item.lease_ends) for item in list(self.active.values())]
+
+    def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None:
+        """What a renewal answered."""
+        for run, claim, mail in results:
+            activation = self.active.get(run)
+            if activation is None or activation.driver.claim != claim:
+                continue
+            if mail is None:
+                self.lost(activation)
+            else:
+                activation.lease_ends = lease_ends
+                activation.mail_arrived(mail)
+
+    def check_leases(self) -> None:
+        """Stop runs whose lease may have ended."""
+        now = self.clock.monotonic()
+        for activation in list(self.active.values()):
+            if activation.lease_ends <= now:
+                _log.warning(
+                    "the lease of run %s could not be renewed in time; its steps here are stopped", activation.run
+                )
+                self.drop(activation)
+
+    # --- inside
+
+    def _lease_ends(self) -> float:
+        return self.clock.monotonic() + (self.options.lease_ms - self.options.margin_ms) / 1000
+
+    def _remove(self, activation: Activation) -> None:
+        if self.active.get(activation.run) is activation:
+            del self.active[activation.run]
+            if self.free <= 1:
+                self._bell.set()  # there was no room; now there is
+
+    def _release(self, activation: Activation, wake_at: int) -> None:
+        claim = activation.driver.claim
+        self._remove(activation)
+        activation.abandon()
+        self.parks.submit(Park(run=activation.run, owner=claim, wake_at=wake_at), lambda _: None)
+
+    async def _reload(self, activation: Activation) -> None:
+        (loaded,) = await self.backend.store.load([Wanted(activation.run)])
+        if loaded is None or loaded.head.owner != activation.driver.claim or activation.run in self.active:
+            return
+        frames = await loaded_frames(self.backend.blobs, loaded.frames)
+        await self._activate_loaded(loaded.head, frames, loaded.mail, activation.lease_ends)
+
+    def _look_for_mail(self) -> None:
+        self.spawn(self._fetch_all_mail())
+
+    async def _fetch_all_mail(self) -> None:
+        activations = list(self.active.values())
+        wanted = [Wanted(item.run, MAX_SEQ, MAX_SEQ) for item in activations]
+        for activation, loaded in zip(activations, await self.backend.store.load(wanted), strict=True):
+            if loaded is not None:
+                activation.mail_arrived(loaded.head.mail)
+
+    async def _listen(self, topic: str, ring: Callable[[], None]) -> None:
+        async for _ in self.backend.queue.listen(topic):
+            ring()
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the worker failed", exc_info=error)
