@@ -1,0 +1,61 @@
+"""Our embedded backends keep every contract."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stepwell import backends
+from stepwell.ports import Backend
+from stepwell.testing.contracts import (
+    BlobsContract,
+    Contract,
+    CoordinationContract,
+    QueueContract,
+    StoreContract,
+    StreamsContract,
+)
+
+
+class Memory(Contract):
+    async def open(self) -> Backend:
+        return await backends.open("memory://")
+
+
+class Sqlite(Contract):
+    @pytest.fixture(autouse=True)
+    def directory(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    async def open(self) -> Backend:
+        return await backends.open(f"sqlite:///{tempfile.mkdtemp(dir=self.path)}/runs.db")
+
+
+class TestMemoryStore(Memory, StoreContract): ...
+
+
+class TestMemoryQueue(Memory, QueueContract): ...
+
+
+class TestMemoryCoordination(Memory, CoordinationContract): ...
+
+
+class TestMemoryBlobs(Memory, BlobsContract): ...
+
+
+class TestMemoryStreams(Memory, StreamsContract): ...
+
+
+class TestSqliteStore(Sqlite, StoreContract): ...
+
+
+class TestSqliteQueue(Sqlite, QueueContract): ...
+
+
+class TestSqliteCoordination(Sqlite, CoordinationContract): ...
+
+
+class TestSqliteBlobs(Sqlite, BlobsContract): ...
+
+
+class TestSqliteStreams(Sqlite, StreamsContract): ...
