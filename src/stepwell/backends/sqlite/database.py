@@ -54,7 +54,7 @@ class Database:
         with self.errors():
             connection = self._connect()
             try:
-                self._migrate(connection)
+                self._patiently(lambda: self._migrate(connection))
             finally:
                 connection.close()
 
@@ -66,6 +66,7 @@ class Database:
             connection.execute("pragma wal_autocheckpoint = 0")
             connection.execute("pragma cache_size = -65536")
             connection.execute("pragma busy_timeout = 0")
+            connection.execute("pragma journal_size_limit = 67108864")
             if self._options.max_pages:
                 connection.execute(f"pragma max_page_count = {self._options.max_pages:d}")
             return Session(connection, self.clock, self.stats)
@@ -114,20 +115,31 @@ class Database:
         return result
 
     def _begin(self, connection: sqlite3.Connection, patient: bool) -> bool:
-        # SQLite's own busy handler backs off up to 100 ms, which starves whoever waits for a busy process.
-        deadline = 0.0
+        """Get the lock; answers whether that needed waiting."""
+        try:
+            connection.execute("begin immediate")
+        except sqlite3.OperationalError as error:
+            if not patient or not is_busy(error):
+                raise
+            self._patiently(lambda: connection.execute("begin immediate"))
+            return True
+        return False
+
+    def _patiently(self, attempt: Callable[[], object]) -> None:
+        """Repeat what is refused because others hold the lock.
+
+        SQLite's own way of waiting backs off up to 100 ms, which starves whoever waits for a busy process; and it does
+        not wait at all where a journal mode changes.
+        """
+        deadline = time.monotonic() + self._options.lock_timeout_ms / 1000  # noqa: TID251
         while True:
             try:
-                connection.execute("begin immediate")
-                return deadline > 0
+                attempt()
+                return
             except sqlite3.OperationalError as error:
-                if not patient or not is_busy(error):
+                if not is_busy(error) or time.monotonic() > deadline:  # noqa: TID251
                     raise
-                now = time.monotonic()  # noqa: TID251
-                deadline = deadline or now + self._options.lock_timeout_ms / 1000
-                if now > deadline:
-                    raise
-                time.sleep(_POLL_S)  # noqa: TID251
+            time.sleep(_POLL_S)  # noqa: TID251
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(

@@ -26,6 +26,9 @@ else:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_TRIES = 10
+
+
 class LiveLock:
     """The proof that this store's process lives."""
 
@@ -38,10 +41,9 @@ class LiveLock:
         """Take the lock, if not held yet. Raises OSError."""
         if self._fd is not None:
             return
-        self._directory.mkdir(exist_ok=True)
         # Locked under a name that nobody looks for, so that nobody finds it unlocked.
         hidden = self._directory / f".{self._identity}"
-        fd = os.open(hidden, os.O_CREAT | os.O_RDWR, 0o644)
+        fd = self._create(hidden)
         try:
             _lock(fd)
             hidden.rename(self._directory / self._identity)
@@ -50,6 +52,14 @@ class LiveLock:
             raise
         self._fd = fd
         _close_in_children(self)
+
+    def _create(self, path: Path) -> int:
+        for _ in range(_TRIES):
+            self._directory.mkdir(exist_ok=True)
+            # Whoever closes last removes the directory, perhaps right now.
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        raise FileNotFoundError(f"{self._directory} keeps disappearing")
 
     def release(self) -> None:
         """Let go and remove the file."""

@@ -52,9 +52,10 @@ class SqliteStore:
         self._reader = reader
         self._live = LiveLock(database.path, self.identity)
         self._looked_at: float | None = None
-        self._lock = Lock()
         self._aside: Session | None = None
+        self._aside_lock = Lock()
         self._searcher: sqlite3.Connection | None = None
+        self._searcher_lock = Lock()
 
     @property
     def stats(self) -> Stats:
@@ -69,8 +70,13 @@ class SqliteStore:
     async def take(
         self, claim: Claim, *, lease_ms: int, limit: int, serves: Serves, runs: Sequence[RunId] | None = None
     ) -> Taken:
-        self._hold()
         await self._free_claims_of_dead()
+        if runs is None:
+            # A look that locks nothing, so that idle workers do not disturb busy ones.
+            now = self._database.clock.now()
+            if not await self.peek_due(now, 1):
+                return Taken((), now)
+        self._hold()
         request = TakeRequest(claim, lease_ms, limit, serves, None if runs is None else tuple(runs))
         return (await self._writer.run(operations.take, [request]))[0]
 
@@ -123,7 +129,7 @@ class SqliteStore:
 
     def _renew_aside(self, requests: list[RenewRequest]) -> list[int | None]:
         """On a connection of its own, since the other loop and its connection may be stuck."""
-        with self._lock, self._database.errors():
+        with self._aside_lock, self._database.errors():
             if self._aside is None:
                 self._aside = self._database.session()
             return self._database.transact(self._aside, lambda session: operations.renew(session, requests))
@@ -135,7 +141,7 @@ class SqliteStore:
         return await asyncio.to_thread(self._search, query)
 
     def _search(self, query: RunQuery) -> Page:
-        with self._lock, self._database.errors():
+        with self._searcher_lock, self._database.errors():
             if self._searcher is None:
                 self._searcher = self._database.reader()
             return search(self._searcher, query)
@@ -157,9 +163,10 @@ class SqliteStore:
     def close(self) -> None:
         """Let go of the lock and the connections that are only its own."""
         self._live.release()
-        with self._lock:
+        with self._aside_lock:
             if self._aside is not None:
                 self._aside.connection.close()
+        with self._searcher_lock:
             if self._searcher is not None:
                 self._searcher.close()
 

@@ -75,6 +75,10 @@ class Writer:
         """Run `operation` in the next transaction; returns when that is durable."""
         if self._is_closed:
             raise BackendError(f"the database {self._database.path} was closed")
+        if asyncio.get_running_loop() is not self._loop:
+            raise BackendError(
+                f"the database {self._database.path} was opened on another event loop; open it on this one"
+            )
         if not items:
             return ()
         future: asyncio.Future[Sequence[R]] = self._loop.create_future()
@@ -163,7 +167,7 @@ class Writer:
                     self._commit([call], patient=True)
                 return True
             _refuse(calls, translated(error, self._database.path) if isinstance(error, sqlite3.Error) else error)
-        if not patient:
+        if sum(len(call.items) for call in calls) <= _INLINE_ITEMS_MAX:
             self._flush_s += (time.perf_counter() - started - self._flush_s) * _SMOOTHING
         self._checkpointer.written(self._session.stats)
         return True
