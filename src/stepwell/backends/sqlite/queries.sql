@@ -81,6 +81,10 @@ select pos, body from frames where pos in (select value from json_each(?1))
 -- name: frames_between
 select pos, body from frames where pos > ?1 and pos <= ?2 order by pos
 
+-- name: frames_between_in_one_row
+select min(pos), group_concat(hex(body)) from (
+  select pos, body from frames where pos > ?1 and pos <= ?2 order by pos)
+
 -- name: mail_above
 select no, id, accepted_at, body from inbox where run = ?1 and no > ?2 order by no
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Sequence
 from threading import Lock
 
@@ -38,6 +39,8 @@ from stepwell.ports import (
 )
 
 _LOOK_FOR_DEAD_S = 1.0
+_FEW = 4
+_SLOW_S = 0.004
 
 
 class SqliteStore:
@@ -104,8 +107,7 @@ class SqliteStore:
         if want.after < MAX_SEQ:
             after = 0 if want.after < 0 else max(want.after, head.base - 1)
             start = row[0] << SEQ_BITS
-            found = execute(SQL["frames_between"], (start | after, start | MAX_SEQ)).fetchall()
-            frames = tuple((pos & MAX_SEQ, body) for pos, body in found)
+            frames = tuple((pos & MAX_SEQ, body) for pos, body in _frames(self._reader, start | after, start | MAX_SEQ))
             if frames and frames[-1][0] != after + len(frames):
                 raise BackendError(
                     f"the journal of run {want.run} has a hole; the file {self._database.path} is damaged"
@@ -186,3 +188,23 @@ class SqliteStore:
         for identity in self._live.dead():
             while (await self._writer.run(operations.free_claims, [identity]))[0] == FREE_MAX:
                 pass
+
+
+def _frames(reader: sqlite3.Connection, above: int, last: int) -> list[tuple[int, bytes]]:
+    """Frames above a position, in order.
+
+    Each row fetched gives up the interpreter lock, which is cheap unless some thread computes all the time: then a
+    journal of 100 frames would take half a second. So if the first rows were slow, the rest is read as one row.
+    """
+    cursor = reader.execute(SQL["frames_between"], (above, last))
+    started = time.perf_counter()
+    found = cursor.fetchmany(_FEW)
+    if len(found) < _FEW:
+        return found
+    if time.perf_counter() - started < _SLOW_S:
+        return found + cursor.fetchall()
+    cursor.close()
+    first, rest = reader.execute(SQL["frames_between_in_one_row"], (found[-1][0], last)).fetchone()
+    if first is not None:
+        found += enumerate(map(bytes.fromhex, rest.split(",")), first)
+    return found
