@@ -73,7 +73,9 @@ async def kill_until_done(url: str, log: Path, choice: random.Random) -> tuple[l
             for handle in handles:
                 head = await handle.head()
                 assert head.status == "completed"
-            return [v - program.expected(int(h.id.rpartition("-")[2])) for v, h in zip(values, handles, strict=True)], kills
+            return [
+                v - program.expected(int(h.id.rpartition("-")[2])) for v, h in zip(values, handles, strict=True)
+            ], kills
         finally:
             fleet.stop()
 

@@ -98,7 +98,7 @@ class Activation:
             return
         self._arrivals.append(Arrival(time, entry))
         if self._in_flight is None:
-            self.advance()
+            self.advance(time)
 
     def step_ended(self, id: CommandId) -> None:
         """The step's task is over."""
@@ -122,14 +122,13 @@ class Activation:
             entry = Received(no=item.no, id=item.id, at=item.accepted_at, message=message)
             self._arrivals.append(Arrival(item.accepted_at, entry))
 
-    def advance(self) -> None:
+    def advance(self, now: int | None = None) -> None:
         """Decide what follows from the arrivals and the time."""
         if self._in_flight is not None or self.is_gone or self.driver.ended is not None:
             return
-        self._cancel_timer()
         arrivals, self._arrivals = self._arrivals, []
         try:
-            decision = self.driver.feed(arrivals, self.worker.clock.now())
+            decision = self.driver.feed(arrivals, self.worker.clock.now() if now is None else now)
             if not decision.entries and self._must_save_notes():
                 decision.entries.extend(self.driver.program.take_notes())  # type: ignore[union-attr]
         except ActivationError as error:
@@ -355,8 +354,10 @@ class Activation:
             self.mail_arrived()
             return
         wake_at = driver.next_wake()
-        now = self.worker.clock.now()
         is_busy = bool(self.running or self._act_tasks)
+        if wake_at is None and is_busy:
+            return
+        now = self.worker.clock.now()
         if self.is_draining and not is_busy:
             self._park(now)
         elif wake_at is not None and (is_busy or wake_at - now <= self.worker.options.hold_ms):
@@ -402,10 +403,8 @@ class Activation:
             return
         if answer == "mail":
             self.mail_arrived()
-        elif self._arrivals:
-            # Nothing can arrive at an idle run but mail, which the store has counted.
-            raise AssertionError(f"run {self.run} parked with arrivals")
         else:
+            # Mail that has been read meanwhile came after the store let go, which made the run due again.
             self.worker.parked(self)
 
     def _must_save_notes(self) -> bool:
@@ -419,18 +418,21 @@ class Activation:
     # --- time, and the end of it
 
     def _set_timer(self, wake_at: int, now: int) -> None:
-        if self._timer is not None and self._timer_at == wake_at:
-            return
-        self._cancel_timer()
+        if self._timer is not None:
+            if self._timer_at <= wake_at:
+                return  # it will fire too early, and find that out; cheaper than a new one for every step
+            self._timer.cancel()
         self._timer_at = wake_at
         self._timer = asyncio.get_running_loop().call_later(max(0, wake_at - now) / 1000, self._time_is_up)
 
     def _time_is_up(self) -> None:
         self._timer = None
-        if self.driver.next_wake() is not None and self.worker.clock.now() < self._timer_at:
-            self._set_timer(self._timer_at, self.worker.clock.now())  # the loop's clock runs ahead of the wall's
+        wake_at = self.driver.next_wake()
+        now = self.worker.clock.now()
+        if wake_at is not None and now < wake_at:
+            self._set_timer(wake_at, now)
         elif self._in_flight is None:
-            self.advance()
+            self.advance(now)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

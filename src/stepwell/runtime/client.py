@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,6 @@ from stepwell.model.runs import Head, RunQuery
 from stepwell.model.tokens import is_genuine, parse_token
 from stepwell.ports import MAX_SEQ, Backend, Delivered, Loaded, NewRun, Wanted
 from stepwell.runtime.acts import Acts, LoggedEvent, due_topic, encode_event, event_log, subscription_tag
-from stepwell.runtime.batching import Batcher
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.payloads import loaded_frames, spilled_frame
 from stepwell.runtime.worker import Worker
@@ -54,8 +53,6 @@ class Client:
         self.hub = hub
         self.acts = Acts(backend)
         self.worker: Worker | None = None
-        store = backend.store
-        self._creates: Batcher[NewRun, Head | None] = Batcher("create", store.create, store.limits.group)
         self._watcher: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -68,13 +65,17 @@ class Client:
 
     async def create(self, starts: Sequence[NewStart]) -> list[Head | None]:
         """Create runs; a head where one was there already. If a worker with room is here, it holds them at once."""
-        created = [await self._new_run(start, index) for index, start in enumerate(starts)]
-        answers = await asyncio.gather(*(self._creates.ask(run) for run, _ in created))
+        created = [await self._new_run(start) for start in starts]
+        try:
+            answers = await self.backend.store.create([run for run, _ in created])
+        except BaseException:
+            # It may have been created all the same; then its lease ends. The caller repeats with the same id.
+            self._unreserve(run.head for run, _ in created)
+            raise
         has_due = False
         for (run, frame), present in zip(created, answers, strict=True):
             if present is not None:
-                if run.head.owner is not None and self.worker is not None:
-                    self.worker.unreserve()
+                self._unreserve([run.head])
                 continue
             if run.head.owner is None:
                 has_due = True
@@ -84,7 +85,12 @@ class Client:
             await self.backend.queue.notify([due_topic()])
         return list(answers)
 
-    async def _new_run(self, start: NewStart, index: int) -> tuple[NewRun, Frame]:
+    def _unreserve(self, heads: Iterable[Head]) -> None:
+        for head in heads:
+            if head.owner is not None and self.worker is not None:
+                self.worker.unreserve()
+
+    async def _new_run(self, start: NewStart) -> tuple[NewRun, Frame]:
         clock = self.backend.clock
         now = clock.now()
         created = start.created

@@ -16,7 +16,9 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     `concurrency`: runs held at a time; parked runs do not count. `threads`: for sync steps. `cached_runs`: parked runs
     kept in memory, so that they go on without replay. `max_takes`: claims without progress before a run is dead.
     `grace_ms`: how long steps may go on after SIGTERM. `renewal`: renew leases in a thread (which keeps them while the
-    event loop is blocked) or on the loop (for virtual time).
+    event loop is blocked) or on the loop (for virtual time). `gc_threshold`: while working, the interpreter collects
+    garbage after so many new objects instead of its default of 700 (unless somebody has changed that), because each
+    run in memory is many live objects that a collection would only visit; 0 leaves it alone.
     """
 
     queues: tuple[str, ...] = ("default",)
@@ -30,6 +32,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     max_takes: int = 10
     suspect_takes: int = 3
     renewal: Literal["thread", "loop"] = "thread"
+    gc_threshold: int = 20_000
     impure_check: bool = False
 
     def __post_init__(self) -> None:

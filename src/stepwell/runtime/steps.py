@@ -28,7 +28,7 @@ from stepwell.errors import BackendError, DefinitionError
 from stepwell.model.entries import AttemptFailed, Entry, StepCompleted, StepFailed, StepProgressed
 from stepwell.model.failures import NULL
 from stepwell.model.ids import CommandId, RunId, idempotency_key
-from stepwell.model.values import Blob, secrets_from
+from stepwell.model.values import Blob, provide_secrets
 from stepwell.ports import Blobs, Clock
 from stepwell.runtime.chunks import StreamWriter
 
@@ -199,13 +199,14 @@ class RunningStep:
         command = self.command
         clock = self.runner.clock
         enter_step(self.context)
+        if self.runner.secrets is not None:
+            provide_secrets(self.runner.secrets)
         bound: BoundStep = command.definition  # type: ignore[assignment]
         try:
-            if self.runner.secrets is None:
-                value = await self._call(bound)
+            if bound.is_plain:
+                value = await bound.fn(*command.args, **command.kwargs)
             else:
-                with secrets_from(self.runner.secrets):
-                    value = await self._call(bound)
+                value = await self._call(bound)
             raw, command.answer = bound.isolate_result(value)
             if self._streams:
                 await self._flush()
@@ -238,8 +239,6 @@ class RunningStep:
         step = bound.step
         limit = self._time_limit(bound)
         if step.is_async:
-            if limit is None:
-                return await step.__wrapped__(*command.args, **command.kwargs)
             timer = asyncio.timeout(limit)
             try:
                 async with timer:

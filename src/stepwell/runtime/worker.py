@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -28,12 +29,15 @@ from stepwell.runtime.activation import Activation
 from stepwell.runtime.acts import Acts, due_topic
 from stepwell.runtime.batching import Batcher
 from stepwell.runtime.hub import Hub
+from stepwell.runtime.observe import is_debugging, quiet_replay
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.payloads import loaded_frames
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
 
 _log = logging.getLogger("stepwell")
+_GC_DEFAULT_MAX = 2000
+"""The default thresholds of the Pythons that there are: 700, and 2000 from 3.14 on."""
 
 
 class WorkerLostError(StepwellError):
@@ -79,6 +83,8 @@ class Worker:
         self._renewer = Renewer(store, self.clock, self, options)
         self._bell = asyncio.Event()
         self._reserved = 0
+        self._quiet = quiet_replay()
+        self._gc_before: tuple[int, int, int] | None = None
         self._has_told = False
         self._is_stopping = False
         self._is_running = False
@@ -97,6 +103,8 @@ class Worker:
     def start(self) -> None:
         """Begin to take runs."""
         self._is_running = True
+        self._tune_gc()
+        self._quiet.__enter__()
         self._renewer.start()
         identity = self.backend.store.identity
         for queue in self.options.queues:
@@ -131,7 +139,16 @@ class Worker:
             driver.evict()
         self._cache.clear()
         self.steps.close()
+        self._quiet.__exit__(None, None, None)
+        if self._gc_before is not None:
+            gc.set_threshold(*self._gc_before)
         self.has_stopped.set()
+
+    def _tune_gc(self) -> None:
+        before = gc.get_threshold()
+        if self.options.gc_threshold and before[0] <= _GC_DEFAULT_MAX:
+            gc.set_threshold(self.options.gc_threshold, *before[1:])
+            self._gc_before = before
 
     def hurry(self) -> None:
         """While stopping: wait for no step any longer."""
@@ -221,7 +238,8 @@ class Worker:
         return ahead if ahead > 0 else self.options.poll_ms
 
     async def _load(self, heads: Sequence[Head], lease_ends: float) -> None:
-        heads = self._without_suspects(heads)
+        if any(head.takes >= self.options.suspect_takes for head in heads):
+            heads = await self._without_suspects(heads)
         wanted = []
         for head in heads:
             driver = self._cache.get(head.id)
@@ -296,24 +314,29 @@ class Worker:
             workflow, self.registry, origin, on_log=_log.warning, impure_check=self.options.impure_check
         )
 
-    def _without_suspects(self, heads: Sequence[Head]) -> Sequence[Head]:
-        """Runs that were claimed several times without progress are tried one at a time, so that one that kills its
-        worker does not take innocent ones down with it."""
-        kept = []
-        for head in heads:
-            if head.takes < self.options.suspect_takes or head.is_terminal:
-                kept.append(head)
-            elif self._suspect in (None, head.id) or self._suspect not in self.active:
-                self._suspect = head.id
-                self.active.pop(head.id, None)
-                kept.append(head)
-            else:
-                self._give_back(head.id, head.owner, takes=head.takes - 1, delay_ms=self.options.poll_ms)
+    async def _without_suspects(self, heads: Sequence[Head]) -> Sequence[Head]:
+        """Runs that were claimed several times without progress are tried one at a time, the least suspect first, so
+        that one that kills its worker does not take innocent ones down with it. The others are back in the store, with
+        the count that they had, before the one begins."""
+        limit = self.options.suspect_takes
+        kept = [head for head in heads if head.takes < limit or head.is_terminal]
+        suspects = sorted((head for head in heads if not (head.takes < limit or head.is_terminal)), key=_takes)
+        if suspects and (self._suspect is None or self._suspect not in self.active):
+            chosen = suspects.pop(0)
+            self._suspect = chosen.id
+            kept.append(chosen)
+        later = self.clock.now() + self.options.poll_ms // 4
+        parks = [
+            Park(run=head.id, owner=head.owner, wake_at=later, takes=head.takes - 1)
+            for head in suspects
+            if head.owner is not None
+        ]
+        await asyncio.gather(*(self.parks.ask(park) for park in parks))
         return kept
 
-    def _give_back(self, run: RunId, claim: Claim | None, *, takes: int = 0, delay_ms: int = 0) -> None:
+    def _give_back(self, run: RunId, claim: Claim | None, *, delay_ms: int = 0) -> None:
         if claim is not None:
-            park = Park(run=run, owner=claim, wake_at=self.clock.now() + delay_ms, takes=takes)
+            park = Park(run=run, owner=claim, wake_at=self.clock.now() + delay_ms)
             self.parks.submit(park, lambda _: None)
 
     # --- letting go
@@ -400,6 +423,8 @@ class Worker:
 
     def check_leases(self) -> None:
         """Stop runs whose lease may have ended."""
+        if is_debugging():
+            return
         now = self.clock.monotonic()
         for activation in list(self.active.values()):
             if activation.lease_ends <= now:
@@ -450,3 +475,7 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the worker failed", exc_info=error)
+
+
+def _takes(head: Head) -> int:
+    return head.takes

@@ -1,0 +1,40 @@
+"""What the worker does to logging and to debugging, so that neither shows more than what happened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from asyncio.events import _get_running_loop
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stepwell.engine.loop import WorkflowLoop
+
+
+class ReplayFilter(logging.Filter):
+    """Drops what a workflow body logs while it runs through what it has done before, or leaves memory."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is news."""
+        loop = _get_running_loop()
+        return loop.__class__ is not WorkflowLoop or not loop.program.is_replaying
+
+
+@contextmanager
+def quiet_replay() -> Iterator[None]:
+    """Filter the handlers of the root logger and of "stepwell" while a worker works."""
+    quiet = ReplayFilter()
+    handlers = [*logging.getLogger().handlers, *logging.getLogger("stepwell").handlers]
+    for handler in handlers:
+        handler.addFilter(quiet)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(quiet)
+
+
+def is_debugging() -> bool:
+    """Whether somebody steps through the program: then a lease must not end at a breakpoint."""
+    return bool(os.environ.get("STEPWELL_DEBUG")) or ("pydevd" in sys.modules and sys.gettrace() is not None)
