@@ -39,12 +39,14 @@ _ATOMS = frozenset({int, str, bool, float, type(None)})
 class BoundStep:
     """A step prepared for one app: its types are resolved and its values can be written down."""
 
-    __slots__ = ("_keywords", "_parameters", "_result", "_where", "codec", "options", "step")
+    __slots__ = ("_keywords", "_parameters", "_result", "_where", "codec", "fn", "is_plain", "options", "step")
 
     def __init__(self, step: Step[..., Any], codec: Codec) -> None:
         self.step = step
         self.codec = codec
         self.options: StepOptions = step.spec
+        self.fn = step.__wrapped__
+        self.is_plain = step.is_async and step.spec.timeout_ms is None and step.spec.deadline_ms is None
         self._where = f"the result of step {step.spec.name}"
         hints = {} if step.signature is None else _hints(step)
         result = _typed_or_plain(codec, hints.get("return", Any), is_strict=not step.is_foreign)

@@ -20,6 +20,7 @@ from stepwell.engine.program import (
     Abandon,
     ActCommand,
     Cancelled,
+    Command,
     Completed,
     Continue,
     Failed,
@@ -157,6 +158,8 @@ class Driver:
 
     def next_wake(self) -> int | None:
         """When the run needs attention by itself: a timer, a retry, the end of a grace; None: only from outside."""
+        if self.kill_at is None and not self._delayed and not self.is_paused and self.program is not None:
+            return self.program.next_due()
         times = [] if self.kill_at is None else [self.kill_at]
         if not self.is_paused:
             if self.program is None:
@@ -181,7 +184,8 @@ class Driver:
         if self.ended is not None:
             return decision
         at = self.at = max(now, self.at)
-        self._start_if_due(at)
+        if self.program is None:
+            self._start_if_due(at)
         if len(arrivals) == 1 and (self.program is None or (due := self.program.next_due()) is None or due > at):
             self._take(decision, arrivals[0].entry, at)
         else:
@@ -384,7 +388,7 @@ class Driver:
     # --- applying what is new
 
     def _start_if_due(self, at: int) -> None:
-        if self.program is None and at >= self.origin_not_before:
+        if at >= self.origin_not_before:
             program = self._make_program(self.origin)
             lines, self._lines = self._lines, []
             self.program = program
@@ -394,13 +398,14 @@ class Driver:
     def _take(self, decision: Decision, entry: Entry, at: int) -> None:
         if self.ended is not None:
             return
-        match entry:
-            case StepCompleted(id=id) | StepFailed(id=id):
-                if self.steps.pop(id, None) is None:
-                    return
-                self._attempts.pop(id, None)
+        if isinstance(entry, StepCompleted | StepFailed):
+            if self.steps.pop(entry.id, None) is not None:
+                if self._attempts:
+                    self._attempts.pop(entry.id, None)
                 decision.entries.append(entry)
                 self._apply(entry, at)
+            return
+        match entry:
             case AttemptFailed(id=id):
                 if (command := self.steps.get(id)) is not None:
                     decision.entries.append(entry)
@@ -481,12 +486,7 @@ class Driver:
             return
         if self.ended is None:
             for command in program.take_commands():
-                if type(command) is StepCommand:
-                    self._collect_step(decision, command)
-                elif isinstance(command, Abandon):
-                    self._collect_abandon(decision, command.id)
-                elif isinstance(command, ActCommand):
-                    self._collect_act(decision, command)
+                self._collect_command(decision, command)
             if program.outcome is not None and not self.is_paused:
                 self._finish(decision, program.outcome)
             elif self._delayed and not self.is_paused:
@@ -496,6 +496,14 @@ class Driver:
             if notes:
                 end = len(decision.entries) - (self.ended is not None or self.is_restarting(decision))
                 decision.entries[end:end] = notes
+
+    def _collect_command(self, decision: Decision, command: Command) -> None:
+        if isinstance(command, StepCommand):
+            self._collect_step(decision, command)
+        elif isinstance(command, Abandon):
+            self._collect_abandon(decision, command.id)
+        else:
+            self._collect_act(decision, command)
 
     def _collect_step(self, decision: Decision, command: StepCommand) -> None:
         id = command.id

@@ -457,6 +457,9 @@ class FunctionProgram:
 
     def _feed(self, line: Line) -> None:
         entry = line.entry
+        if type(entry) is StepCompleted:
+            self._feed_step(line, entry)
+            return
         if self.outcome is not None and isinstance(entry, Intended | Confirmed):
             return  # what the driver does to end this generation
         match entry:

@@ -34,6 +34,11 @@ class Secret(Struct, frozen=True):
         return f"Secret({self.name!r})"
 
 
+def provide_secrets(provider: Callable[[str], str]) -> None:
+    """Let `Secret.reveal` ask `provider` in the current context, which must be the caller's own."""
+    _reveal.set(provider)
+
+
 @contextmanager
 def secrets_from(provider: Callable[[str], str]) -> Iterator[None]:
     """Let `Secret.reveal` ask `provider` while this context lasts."""
