@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from stepwell.engine.prefix import settled_prefix
+from stepwell.engine.prefix import generation_start, settled_prefix
 from stepwell.engine.program import (
     Abandon,
     ActCommand,
@@ -279,7 +279,7 @@ class Driver:
 
     def _read_origin(self, first: tuple[int, Frame]) -> None:
         seq, frame = first
-        entry = frame.entries[0]
+        entry = generation_start(frame)
         if isinstance(entry, Created):
             self.created, self.origin_not_before, self.retries = entry, 0, 0
             self._kept: tuple[Frame, ...] = ()
@@ -308,8 +308,9 @@ class Driver:
         for frame in self._kept:
             for entry in frame.entries:
                 self._fold_entry(Line(base, frame.at, entry))
-        for entry in first.entries[1:]:
-            self._fold_entry(Line(base, first.at, entry))
+        if type(first.entries[0]) is Created:
+            for entry in first.entries[1:]:
+                self._fold_entry(Line(base, first.at, entry))
         lines = self._lines
         for seq, frame in frames[1:]:
             at = frame.at

@@ -36,6 +36,17 @@ from stepwell.model.messages import (
 _CONTROL = (CancelRequested, TerminateRequested, PauseRequested, ResumeRequested)
 
 
+def generation_start(frame: Frame) -> Created | ContinuedAsNew:
+    """The entry of a generation's first frame that begins it.
+
+    `Created` comes first; `ContinuedAsNew` comes last, after what the old generation still had to write.
+    """
+    first = frame.entries[0]
+    entry = first if isinstance(first, Created) else frame.entries[-1]
+    assert isinstance(entry, Created | ContinuedAsNew), "the head's base names such a frame"
+    return entry
+
+
 def settled_prefix(frames: Sequence[Frame], from_step: CommandId | None) -> tuple[Frame, ...]:
     """What replays up to, and not including, the outcome of `from_step` (None: of the first step that failed).
 
