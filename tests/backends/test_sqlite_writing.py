@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from tests.backends.support import open_sqlite, run_async
 
-from stepwell.backends.sqlite import SqliteBackend
+from stepwell.backends.sqlite import SqliteBackend, store
 from stepwell.errors import BackendError
 from stepwell.model.ids import RunId
 from stepwell.ports import HeadChange, Park
 from stepwell.testing.contracts.running import (
+    ANY,
     PAST,
     bodies,
     claim_of,
@@ -94,13 +95,12 @@ async def test_calls_of_all_kinds_share_a_transaction(tmp_path: Path) -> None:
     backend = await open_sqlite(tmp_path / "a.db")
     await created(backend, new_run("a"), new_run("b"), new_run("c"))
     claim = await claimed(backend, run="b")
-    store = backend.store
     calls = [
-        store.append([frame(2, run="a")]),
-        store.park([Park(run=RunId("b"), owner=claim, mail=0, wake_at=None)]),
-        store.deliver([message(run="c")]),
-        store.create([new_run("d")]),
-        store.append([frame(2, run="c")]),
+        backend.store.append([frame(2, run="a")]),
+        backend.store.park([Park(run=RunId("b"), owner=claim, mail=0, wake_at=None)]),
+        backend.store.deliver([message(run="c")]),
+        backend.store.create([new_run("d")]),
+        backend.store.append([frame(2, run="c")]),
         backend.coordination.increment("k"),
         backend.streams.append("s", 0, [b"x"]),
     ]
@@ -194,3 +194,45 @@ async def test_times_in_an_inbox_never_go_back(tmp_path: Path) -> None:
         await backend.store.deliver([message(id)])
     assert [item.accepted_at for item in await inbox(backend)] == [5000, 5000, 7000]
     await backend.close()
+
+
+@run_async
+async def test_a_journal_is_the_same_when_it_is_read_beside_a_busy_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await open_sqlite(tmp_path / "a.db")
+    frames = [bytes([k, 0, 44, 255]) for k in range(20)]
+    await created(backend, new_run("none", *frames[:4]), new_run("many", *frames))
+    monkeypatch.setattr(store, "_SLOW_S", -1.0)
+    assert await bodies(backend, "none") == frames[:4]
+    assert await bodies(backend, "many") == frames
+    await backend.close()
+
+
+@run_async
+async def test_a_journal_with_a_hole_is_not_taken_for_a_journal(tmp_path: Path) -> None:
+    backend = await open_sqlite(tmp_path / "a.db")
+    await created(backend, new_run())
+    await backend.store.append([frame(3)])
+    with pytest.raises(BackendError, match="run r has a hole"):
+        await bodies(backend)
+    await backend.close()
+
+
+@run_async
+async def test_an_idle_worker_writes_nothing(tmp_path: Path) -> None:
+    backend = await open_sqlite(tmp_path / "a.db")
+    assert await _cost(backend, lambda: backend.store.take(claim_of(backend, 1), lease_ms=1, limit=9, serves=ANY)) == (
+        0,
+        0,
+    )
+    await backend.close()
+
+
+def test_another_event_loop_is_told_to_open_its_own(tmp_path: Path) -> None:
+    runner = asyncio.Runner()
+    backend = runner.run(open_sqlite(tmp_path / "a.db"))
+    with pytest.raises(BackendError, match="another event loop"):
+        asyncio.run(created(backend, new_run()))
+    runner.run(backend.close())
+    runner.close()

@@ -152,7 +152,12 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         scripts = migrations()
-        version = self._version(connection, len(scripts))
+        # In one transaction, or another process that creates the file right now would look like another program.
+        connection.execute("begin")
+        try:
+            version = self._version(connection, len(scripts))
+        finally:
+            connection.execute("rollback")
         if version is None:
             connection.execute("pragma page_size = 4096")
         connection.execute("pragma journal_mode = wal")

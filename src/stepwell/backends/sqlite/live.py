@@ -27,6 +27,7 @@ else:
 
 
 _TRIES = 10
+_CAN_MOVE_OPEN_FILES = sys.platform != "win32"
 
 
 class LiveLock:
@@ -41,12 +42,14 @@ class LiveLock:
         """Take the lock, if not held yet. Raises OSError."""
         if self._fd is not None:
             return
+        final = self._directory / self._identity
         # Locked under a name that nobody looks for, so that nobody finds it unlocked.
-        hidden = self._directory / f".{self._identity}"
-        fd = self._create(hidden)
+        first = self._directory / f".{self._identity}" if _CAN_MOVE_OPEN_FILES else final
+        fd = self._create(first)
         try:
             _lock(fd)
-            hidden.rename(self._directory / self._identity)
+            if _CAN_MOVE_OPEN_FILES:
+                first.rename(final)
         except BaseException:
             os.close(fd)
             raise
@@ -66,12 +69,7 @@ class LiveLock:
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
-        if sys.platform == "win32":
-            os.close(fd)
-        with contextlib.suppress(OSError):
-            (self._directory / self._identity).unlink()
-        if sys.platform != "win32":
-            os.close(fd)
+        _remove(self._directory / self._identity, fd)
         with contextlib.suppress(OSError):
             self._directory.rmdir()
 
@@ -99,9 +97,7 @@ class LiveLock:
             except BaseException:
                 os.close(fd)
                 raise
-            with contextlib.suppress(OSError):
-                path.unlink()
-            os.close(fd)
+            _remove(path, fd)
 
     def _others(self) -> list[str]:
         try:
@@ -109,6 +105,15 @@ class LiveLock:
         except OSError:
             return []
         return [name for name in names if name != self._identity and not name.startswith(".")]
+
+
+def _remove(path: Path, fd: int) -> None:
+    if not _CAN_MOVE_OPEN_FILES:
+        os.close(fd)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    if _CAN_MOVE_OPEN_FILES:
+        os.close(fd)
 
 
 def _close_in_children(lock: LiveLock) -> None:

@@ -150,7 +150,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._flushed, calls)
 
     def _commit(self, calls: list[_Call], *, patient: bool) -> bool:
-        """Run calls in one transaction and keep their outcomes. False: another process writes, nothing was done."""
+        """Run calls in one transaction and keep their outcomes. False: nothing was done, it takes patience."""
         started = time.perf_counter()
         try:
             self._database.transact(self._session, lambda session: _perform(session, calls), patient=patient)
@@ -162,7 +162,9 @@ class Writer:
             _refuse(calls, failure)
         except Exception as error:
             if len(calls) > 1:
-                # One item that cannot be written must not hurt the others.
+                # One item that cannot be written must not hurt the others: each by itself, and not on the loop.
+                if not patient:
+                    return False
                 for call in calls:
                     self._commit([call], patient=True)
                 return True
