@@ -221,14 +221,14 @@ class Context:
     def send(self, stream: Stream[T], value: T) -> None:
         """Append to a stream of this run. Saved with the next frame, then readable by anybody."""
         raw = self._registry.encode(value, stream.type, what=f"a chunk of stream {stream.name}")
-        self._program.send(stream.name, raw)
+        self._program.notes.send(stream.name, raw)
 
     def patched(self, id: str) -> bool:
         """Whether this run has, or reaches for the first time now, the code that this id guards.
 
         Runs that passed this point with the old code get False.
         """
-        return self._program.patched(id)
+        return self._program.notes.patched(id)
 
     def continue_as_new(self, input: Any = _MISSING) -> NoReturn:
         """End this history and start the workflow again, in the same run, with a new input. For endless workflows."""
@@ -410,12 +410,12 @@ class Metadata(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if value is None:
             raise DefinitionError(f"ctx.metadata[{key!r}] = None: delete the key instead")
-        self._program.set_metadata(key, self._registry.encode(value, what=f"metadata {key!r}"))
+        self._program.notes.set_metadata(key, self._registry.encode(value, what=f"metadata {key!r}"))
 
     def __delitem__(self, key: str) -> None:
         if key not in self._program.metadata:
             raise KeyError(key)
-        self._program.set_metadata(key, NULL)
+        self._program.notes.set_metadata(key, NULL)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._program.metadata)

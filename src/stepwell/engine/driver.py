@@ -285,7 +285,7 @@ class Driver:
             self._kept: tuple[Frame, ...] = ()
             self._held_names: tuple[str, ...] = ()
             unread: tuple[Received, ...] = ()
-            input = entry.input
+            input, started_at, random_base = entry.input, frame.at, seq
         else:
             assert isinstance(entry, ContinuedAsNew), f"frame {seq} of run {self.run} does not begin a generation"
             self.created, self.origin_not_before, self.retries = entry.created, entry.not_before, entry.retries
@@ -293,13 +293,15 @@ class Driver:
             self._held_names = entry.names
             self.mail = entry.mail
             unread, input = entry.unread, entry.input
+            started_at, random_base = entry.started_at or frame.at, entry.random_base or seq
         self.origin = Origin(
             run=self.run,
             base=seq,
             created=self.created,
             input=input,
             seed=self.created.seed,
-            started_at=frame.at,
+            started_at=started_at,
+            random_base=random_base,
             unread=unread,
         )
 
@@ -593,6 +595,8 @@ class Driver:
                 entry,
                 retries=self.retries + 1,
                 not_before=self.at + retry_in_ms,
+                started_at=self.origin.started_at,
+                random_base=self.origin.random_base,
                 unread=self.origin.unread,
                 history=settled_prefix([*self._journal, self.frame(decision)], None),
             )

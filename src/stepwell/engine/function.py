@@ -20,6 +20,7 @@ from msgspec import Raw
 from stepwell.engine.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
 from stepwell.engine.mailbox import Address, Mailbox, Waiter
 from stepwell.engine.mismatch import mismatch
+from stepwell.engine.notes import Notes
 from stepwell.engine.program import (
     UNANSWERED,
     Abandon,
@@ -58,7 +59,7 @@ from stepwell.model.entries import (
     Subscribe,
     TimerFired,
 )
-from stepwell.model.failures import NULL, Failure
+from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.messages import CancelRequested
 from stepwell.model.runs import Wait
@@ -131,10 +132,10 @@ class FunctionProgram:
         self.translator = translator
         self.bind = bind
         self.context: Any = None
-        self.mailbox = Mailbox()
         self.outcome: Outcome | None = None
         self.answer: Any = None
-        self.metadata: dict[str, Raw] = dict(origin.created.metadata)
+        self.notes = Notes(origin.created.metadata, lambda: self._cursor < len(self._history))
+        self.mailbox = Mailbox(self.notes.drop)
         self.cancelling = False
         self._body = body
         self._main: WorkflowTask | None = None
@@ -143,11 +144,6 @@ class FunctionProgram:
         self._acts: dict[CommandId, _ActState] = {}
         self._counts: dict[str, int] = {}
         self._commands: list[Command] = []
-        self._notes: list[Entry] = []
-        self._metadata_changes: dict[str, Raw] = {}
-        self._patches: dict[str, bool] = {}
-        self._sent: dict[str, int] = {}
-        self._known = _Known()
         self._history: Sequence[Line] = ()
         self._cursor = 0
         self._is_repeat = False
@@ -162,7 +158,7 @@ class FunctionProgram:
 
     def begin(self, history: Sequence[Line], *, at: int, is_repeat: bool) -> None:
         """Start the body and replay the history."""
-        self._known = _Known(history)
+        self.notes.read(history)
         self._history = history
         self._is_repeat = is_repeat
         loop = self.loop
@@ -200,25 +196,17 @@ class FunctionProgram:
 
     def take_notes(self) -> list[Entry]:
         """Metadata, chunks, patches, dropped messages: what the next frame shall also hold."""
-        notes = self._notes
-        if notes:
-            self._notes = []
-        if self.mailbox.notes:
-            known = self._known.dropped
-            notes = notes + [note for note in self.mailbox.notes if note.id not in known]  # type: ignore[union-attr]
-            self.mailbox.notes = []
-        if self._metadata_changes:
-            values = {key: raw for key, raw in self._metadata_changes.items() if self._known.metadata.get(key) != raw}
-            self._metadata_changes = {}
-            if values:
-                self._known.metadata.update(values)
-                notes = [*notes, MetadataChanged(values=values)]
-        return notes
+        return self.notes.take()
 
     @property
     def has_urgent_notes(self) -> bool:
         """Whether there are chunks for a stream, which somebody may be reading."""
-        return bool(self._notes) and any(type(note) is Sent for note in self._notes)
+        return self.notes.is_urgent
+
+    @property
+    def metadata(self) -> dict[str, Raw]:
+        """The run's metadata as of now."""
+        return self.notes.metadata
 
     def next_due(self) -> int | None:
         """When the earliest timer is due."""
@@ -261,6 +249,7 @@ class FunctionProgram:
 
     def evict(self) -> None:
         """Unwind the body's coroutines; nothing that they do now counts."""
+        self.notes.is_muted = True
         self.loop.evict()
 
     # --- what the body calls, through the authoring layer
@@ -363,39 +352,11 @@ class FunctionProgram:
             since = self.origin.started_at
             self.act(id, Subscribe(event=event, since=since)).add_done_callback(_ignore_outcome)
 
-    def set_metadata(self, key: str, value: Raw) -> None:
-        """Set a key; null removes it."""
-        if self.loop.evicting:
-            return
-        if value == NULL:
-            self.metadata.pop(key, None)
-        else:
-            self.metadata[key] = value
-        self._metadata_changes[key] = value
-
-    def send(self, stream: str, value: Raw) -> None:
-        """Send a chunk; on replay, only what the journal does not hold."""
-        if self.loop.evicting:
-            return
-        k = self._sent.get(stream, 0)
-        self._sent[stream] = k + 1
-        if k >= self._known.sent.get(stream, 0):
-            self._notes.append(Sent(stream=stream, k=k, value=value))
-
-    def patched(self, id: str) -> bool:
-        """True for runs that reach this point first with this code, and ever after in the same run."""
-        if id not in self._patches:
-            is_known = id in self._known.patches
-            self._patches[id] = is_known or self._cursor >= len(self._history)
-            if self._patches[id] and not is_known and not self.loop.evicting:
-                self._notes.append(Patched(id=id))
-        return self._patches[id]
-
     @property
     def random(self) -> Random:
         """The run's own generator: the same numbers on each replay, others in each run and generation."""
         if self._random is None:
-            self._random = Random(f"{self.origin.seed}.{self.origin.base}")
+            self._random = Random(f"{self.origin.seed}.{self.origin.random_base}")
             self._random.stepwell_safe = True  # type: ignore[attr-defined]
         return self._random
 
@@ -524,33 +485,6 @@ class FunctionProgram:
         asks += [(wait.name, wait.kind) for wait in self.waits()]
         places = [self.loop.where(task) for task in self.loop.live_tasks()]
         return mismatch(self.origin, line, asks, places, is_finished=self.outcome is not None)
-
-
-class _Known:
-    """What the journal already holds of the notes that the body makes again on replay."""
-
-    __slots__ = ("dropped", "metadata", "patches", "sent")
-
-    def __init__(self, history: Sequence[Line] = ()) -> None:
-        self.patches: set[str] = set()
-        self.sent: dict[str, int] = {}
-        self.metadata: dict[str, Raw] = {}
-        self.dropped: set[str] = set()
-        for line in history:
-            entry = line.entry
-            if type(entry) is StepCompleted:
-                continue
-            match entry:
-                case Patched(id=id):
-                    self.patches.add(id)
-                case Sent(stream=stream, k=k):
-                    self.sent[stream] = k + 1
-                case MetadataChanged(values=values):
-                    self.metadata.update(values)
-                case Dropped(id=message):
-                    self.dropped.add(message)
-                case _:
-                    pass
 
 
 def _act_kind(act: Act) -> str:

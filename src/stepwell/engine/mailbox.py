@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from stepwell.errors import CodecError
-from stepwell.model.entries import Dropped, Entry, Received
+from stepwell.model.entries import Dropped, Received
 from stepwell.model.failures import NULL
 from stepwell.model.messages import ChildEnded, Event, HookCompleted, Signal
 from stepwell.model.runs import Wait
@@ -53,10 +53,10 @@ class Waiter:
 class Mailbox:
     """Buffers and waiters by address, both first in, first out."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop: Callable[[Dropped], None]) -> None:
+        self._drop = drop
         self._buffers: dict[Address, deque[Received]] = {}
         self._waiters: dict[Address, deque[Waiter]] = {}
-        self.notes: list[Entry] = []
 
     def put(self, received: Received) -> None:
         """Hand a message to the first waiter that it matches, or keep it."""
@@ -111,7 +111,7 @@ class Mailbox:
             value = waiter.decode(received)
         except CodecError as error:
             # The sender's mistake must not fail the run: the message is dropped, visibly, and the wait goes on.
-            self.notes.append(Dropped(id=received.id, reason=str(error)))
+            self._drop(Dropped(id=received.id, reason=str(error)))
             return False
         waiter.future.set_result((received, value))
         return True

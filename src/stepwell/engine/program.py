@@ -145,6 +145,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     input: Raw
     seed: str
     started_at: int
+    random_base: int
     unread: tuple[Received, ...] = ()
 
 

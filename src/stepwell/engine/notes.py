@@ -1,0 +1,99 @@
+"""What a body notes beside its commands: metadata, stream chunks, patches. Journaled with the next frame.
+
+On replay the body makes the same notes again; those that the journal holds already are dropped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Raw
+
+from stepwell.engine.program import Line
+from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Sent
+from stepwell.model.failures import NULL
+
+
+class Notes:
+    """The notes of one generation. `is_replaying` tells whether history lies ahead of the body."""
+
+    def __init__(self, metadata: dict[str, Raw], is_replaying: Callable[[], bool]) -> None:
+        self.metadata = dict(metadata)
+        self.is_muted = False
+        self._is_replaying = is_replaying
+        self._pending: list[Entry] = []
+        self._metadata_changes: dict[str, Raw] = {}
+        self._patches: dict[str, bool] = {}
+        self._sent: dict[str, int] = {}
+        self._known_patches: set[str] = set()
+        self._known_sent: dict[str, int] = {}
+        self._known_metadata: dict[str, Raw] = {}
+        self._known_dropped: set[str] = set()
+
+    def read(self, history: Sequence[Line]) -> None:
+        """Learn what the journal holds."""
+        for line in history:
+            match line.entry:
+                case Patched(id=id):
+                    self._known_patches.add(id)
+                case Sent(stream=stream, k=k):
+                    self._known_sent[stream] = k + 1
+                case MetadataChanged(values=values):
+                    self._known_metadata.update(values)
+                case Dropped(id=message):
+                    self._known_dropped.add(message)
+                case _:
+                    pass
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether there are chunks for a stream, which somebody may be reading."""
+        return bool(self._pending) and any(type(note) is Sent for note in self._pending)
+
+    def take(self) -> list[Entry]:
+        """The notes that the journal lacks, in order; each once."""
+        notes = self._pending
+        if notes:
+            self._pending = []
+        if self._metadata_changes:
+            known = self._known_metadata
+            values = {key: raw for key, raw in self._metadata_changes.items() if known.get(key) != raw}
+            self._metadata_changes = {}
+            if values:
+                known.update(values)
+                notes = [*notes, MetadataChanged(values=values)]
+        return notes
+
+    def set_metadata(self, key: str, value: Raw) -> None:
+        """Set a key; null removes it."""
+        if self.is_muted:
+            return
+        if value == NULL:
+            self.metadata.pop(key, None)
+        else:
+            self.metadata[key] = value
+        self._metadata_changes[key] = value
+
+    def send(self, stream: str, value: Raw) -> None:
+        """The next chunk of a stream."""
+        if self.is_muted:
+            return
+        k = self._sent.get(stream, 0)
+        self._sent[stream] = k + 1
+        if k >= self._known_sent.get(stream, 0):
+            self._pending.append(Sent(stream=stream, k=k, value=value))
+
+    def patched(self, id: str) -> bool:
+        """True for runs that reach this point first with this code, and ever after in the same run."""
+        if id not in self._patches:
+            is_known = id in self._known_patches
+            self._patches[id] = is_known or not self._is_replaying()
+            if self._patches[id] and not is_known and not self.is_muted:
+                self._pending.append(Patched(id=id))
+        return self._patches[id]
+
+    def drop(self, note: Dropped) -> None:
+        """A message did not fit its type."""
+        if note.id not in self._known_dropped and not self.is_muted:
+            self._known_dropped.add(note.id)
+            self._pending.append(note)
