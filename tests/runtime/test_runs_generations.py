@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.helpers import run, until
+
 from stepwell import Context, Signal, Stepwell, step, workflow
 from stepwell.runtime.options import WorkerOptions
-from tests.helpers import run, until
 
 go = Signal("go", str)
 

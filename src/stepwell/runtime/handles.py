@@ -10,10 +10,10 @@ from stepwell.authoring.registry import Registry
 from stepwell.codec import Typed
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.ids import RunId
-from stepwell.model.messages import CancelRequested
 from stepwell.model.runs import Head
 from stepwell.runtime.client import Client, outcome_error
 from stepwell.runtime.reading import StreamChunk, read_stream
+from stepwell.runtime.steering import Steering
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -31,7 +31,8 @@ class Handle(Generic[R]):
     async def result(self, *, timeout: Duration | None = None) -> R:
         """Wait for the run's result.
 
-        `RunError` if it failed, `RunCancelledError` if it was cancelled or terminated; `TimeoutError` leaves it running.
+        `RunError` if it failed, `RunCancelledError` if it was cancelled or terminated; after `timeout`, `TimeoutError`:
+        it goes on.
         """
         seconds = None if timeout is None else duration_ms(timeout, what="result(timeout)") / 1000
         ended = await self._client.ended(self.id, seconds)
@@ -54,8 +55,7 @@ class Handle(Generic[R]):
 
     async def cancel(self, reason: str = "", *, grace: Duration | None = None) -> None:
         """Ask the run to stop; `CancelledError` at its awaits. After `grace` it is terminated."""
-        grace_ms = None if grace is None else duration_ms(grace, what="cancel(grace)")
-        await self._client.deliver(self.id, CancelRequested(reason=reason, grace_ms=grace_ms), id="cancel:user")
+        await Steering(self._client).cancel(self.id, reason, grace=grace)
 
     async def stream(self, stream: Stream[T], *, start: int = 0) -> AsyncIterator[T]:
         """The stream's values from its beginning until the run has ended, as they come.
