@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from stepwell.engine.prefix import generation_start, settled_prefix
+from stepwell.engine.fold import Fold, Obligation
+from stepwell.engine.prefix import settled_prefix
 from stepwell.engine.program import (
     Abandon,
     ActCommand,
@@ -31,27 +32,23 @@ from stepwell.engine.program import (
     StepCommand,
 )
 from stepwell.model.entries import (
-    Act,
     AttemptFailed,
     CancelChild,
     Confirmed,
     ContinuedAsNew,
-    Created,
     Ended,
     Entry,
     Frame,
     Intended,
-    OpenHook,
     Received,
     Sent,
-    StartChild,
     StepCompleted,
     StepFailed,
     StepProgressed,
     TimerFired,
 )
 from stepwell.model.failures import NULL, Failure
-from stepwell.model.ids import Claim, CommandId, MessageId, RunId, child_ended_id
+from stepwell.model.ids import Claim, CommandId
 from stepwell.model.messages import (
     CancelRequested,
     ChildEnded,
@@ -67,24 +64,6 @@ class Arrival(NamedTuple):
 
     time: int
     entry: Entry
-
-
-class NotifyParent(NamedTuple):
-    """Tell the parent that this child has ended."""
-
-    parent: RunId
-    id: MessageId
-    message: ChildEnded
-
-
-class ReleaseName(NamedTuple):
-    """Free a hook token."""
-
-    name: str
-
-
-Obligation = ActCommand | NotifyParent | ReleaseName
-"""What a run that has ended still owes to others. All are idempotent."""
 
 
 class Decision:
@@ -120,50 +99,50 @@ class Driver:
         self.claim = claim
         self.seq = frames[-1][0]
         self.at = frames[-1][1].at
-        self.mail = 0
-        self.ended: Ended | None = None
-        self.is_paused = False
-        self.kill_at: int | None = None
+        self.fold = Fold(head.id, frames)
         self.steps: dict[CommandId, StepCommand] = {}
         self.program: Program | None = None
         self._make_program = make_program
         self._retry = retry
         self._is_repeat = bool(head.waiting) and head.takes <= 1 and head.seq == self.seq
-        self._read_origin(frames[0])
-        self._held: list[Line] = []
-        self._lines: list[Line] = []
-        self._attempts: dict[CommandId, AttemptFailed] = {}
-        self._progress: dict[CommandId, StepProgressed] = {}
-        self._acts: dict[CommandId, Act] = {}
-        self._open_acts: dict[CommandId, Act] = {}
-        self._refused: set[CommandId] = set()
-        self._children: dict[CommandId, StartChild] = {}
         self._delayed: dict[CommandId, StepCommand] = {}
-        self._sends: list[Sent] = []
         self._continued: ContinuedAsNew | None = None
-        self._journal = None if retry is None else [*self._kept, *(frame for _, frame in frames)]
-        self._fold(frames)
+        self._journal = None if retry is None else [*self.fold.kept, *(frame for _, frame in frames)]
 
     # --- what the runtime reads
 
     @property
-    def is_finishing(self) -> bool:
-        """Whether the program has finished, though the run may not have ended yet."""
-        return self.program is not None and self.program.outcome is not None
+    def ended(self) -> Ended | None:
+        """The run's last entry, once there is one."""
+        return self.fold.ended
 
     @property
-    def has_open_acts(self) -> bool:
-        """Whether something was intended and is not confirmed. Such a run must not park for ever."""
-        return bool(self._open_acts)
+    def mail(self) -> int:
+        """The number of the last message that was journaled, or is about to be."""
+        return self.fold.mail
+
+    @property
+    def origin(self) -> Origin:
+        """What the generation starts from."""
+        return self.fold.origin
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing new is to be started."""
+        return self.fold.is_paused
+
+    def obligations(self) -> list[Obligation]:
+        """What the ended run owes to others."""
+        return self.fold.obligations(self.seq)
 
     def next_wake(self) -> int | None:
         """When the run needs attention by itself: a timer, a retry, the end of a grace; None: only from outside."""
-        if self.kill_at is None and not self._delayed and not self.is_paused and self.program is not None:
+        if self.fold.kill_at is None and not self._delayed and not self.is_paused and self.program is not None:
             return self.program.next_due()
-        times = [] if self.kill_at is None else [self.kill_at]
+        times = [] if self.fold.kill_at is None else [self.fold.kill_at]
         if not self.is_paused:
             if self.program is None:
-                times.append(self.origin_not_before)
+                times.append(self.fold.not_before)
             elif (due := self.program.next_due()) is not None:
                 times.append(due)
             times.extend(command.not_before for command in self._delayed.values())
@@ -173,7 +152,7 @@ class Driver:
         """What the run waits for, for its head."""
         waits = [Wait(kind="retry", name=id, until=command.not_before) for id, command in self._delayed.items()]
         if self.program is None:
-            return [Wait(kind="retry", name="run", until=self.origin_not_before)]
+            return [Wait(kind="retry", name="run", until=self.fold.not_before)]
         return waits + self.program.waits()
 
     # --- what the runtime does
@@ -193,7 +172,7 @@ class Driver:
                 self._fire_timers(decision, arrival.time - 1, at)
                 self._take(decision, arrival.entry, at)
             self._fire_timers(decision, at, at)
-        if self.kill_at is not None and self.kill_at <= at and self.ended is None:
+        if self.fold.kill_at is not None and self.fold.kill_at <= at and self.ended is None:
             self._end(decision, Ended(status="terminated", reason="still running after the grace of its cancel"))
         self._collect(decision, at)
         return decision
@@ -223,7 +202,7 @@ class Driver:
         if self._continued is None:
             return None
         self.evict()
-        head = Head(id=self.run, workflow=self.created.workflow, created_at=0)
+        head = Head(id=self.run, workflow=self.fold.created.workflow, created_at=0)
         frame = Frame(self.at, self.claim, (self._continued,))
         return Driver(head, [(self.seq, frame)], self.claim, self._make_program, retry=self._retry)
 
@@ -231,43 +210,15 @@ class Driver:
         """Put messages that came too late to matter into the frame that ends the run."""
         fresh = [message for message in messages if message.no > self.mail]
         decision.entries[-1:-1] = fresh
-        self.mail = max([self.mail, *(message.no for message in fresh)])
-
-    def obligations(self) -> list[Obligation]:
-        """What the ended run owes: acts that are not confirmed, children to stop, a parent to tell, names to free."""
-        owed: list[Obligation] = [ActCommand(id, act) for id, act in self._open_acts.items()]
-        if self.ended is None:
-            return owed
-        for id, child in self._children.items():
-            if child.on_parent_end == "cancel":
-                name = CommandId(f"{id}/cancel")
-                if name not in self._open_acts:
-                    owed.append(ActCommand(name, CancelChild(child=child.child, reason="the parent run ended")))
-        parent = self.created.parent
-        if parent is not None and parent.on_parent_end != "abandon":
-            message = ChildEnded(
-                child=self.run,
-                base=parent.base,
-                command=parent.command,
-                status=self.ended.status,
-                value=self.ended.value,
-                failure=self.ended.failure,
-            )
-            owed.append(NotifyParent(parent.run, child_ended_id(self.run, self.seq), message))
-        owed.extend(ReleaseName(name) for name in self._names())
-        return owed
+        self.fold.mail = max([self.mail, *(message.no for message in fresh)])
 
     def is_restarting(self, decision: Decision) -> bool:
         """Whether this decision begins a new generation."""
         return bool(decision.entries) and type(decision.entries[-1]) is ContinuedAsNew
 
-    def acts(self) -> list[Act]:
-        """All acts of this generation, confirmed or not."""
-        return list(self._acts.values())
-
     def take_sends(self) -> list[Sent]:
         """Chunks of the body that were in the journal when it was loaded; their stream may lack the last of them."""
-        sends, self._sends = self._sends, []
+        sends, self.fold.sends = self.fold.sends, []
         return sends
 
     def evict(self) -> None:
@@ -275,125 +226,12 @@ class Driver:
         if self.program is not None:
             self.program.evict()
 
-    # --- folding the journal
-
-    def _read_origin(self, first: tuple[int, Frame]) -> None:
-        seq, frame = first
-        entry = generation_start(frame)
-        if isinstance(entry, Created):
-            self.created, self.origin_not_before, self.retries = entry, 0, 0
-            self._kept: tuple[Frame, ...] = ()
-            self._held_names: tuple[str, ...] = ()
-            unread: tuple[Received, ...] = ()
-            input, started_at, random_base = entry.input, frame.at, seq
-        else:
-            assert isinstance(entry, ContinuedAsNew), f"frame {seq} of run {self.run} does not begin a generation"
-            self.created, self.origin_not_before, self.retries = entry.created, entry.not_before, entry.retries
-            self._kept = entry.history
-            self._held_names = entry.names
-            self.mail = entry.mail
-            unread, input = entry.unread, entry.input
-            started_at, random_base = entry.started_at or frame.at, entry.random_base or seq
-        self.origin = Origin(
-            run=self.run,
-            base=seq,
-            created=self.created,
-            input=input,
-            seed=self.created.seed,
-            started_at=started_at,
-            random_base=random_base,
-            unread=unread,
-        )
-
-    def _fold(self, frames: Sequence[tuple[int, Frame]]) -> None:
-        base, first = frames[0]
-        for frame in self._kept:
-            for entry in frame.entries:
-                self._fold_entry(Line(base, frame.at, entry))
-        if type(first.entries[0]) is Created:
-            for entry in first.entries[1:]:
-                self._fold_entry(Line(base, first.at, entry))
-        lines = self._lines
-        for seq, frame in frames[1:]:
-            at = frame.at
-            for entry in frame.entries:
-                if type(entry) is StepCompleted and not self.is_paused:
-                    lines.append(Line(seq, at, entry))
-                else:
-                    self._fold_entry(Line(seq, at, entry))
-
-    def _fold_entry(self, line: Line) -> None:
-        entry = line.entry
-        match entry:
-            case AttemptFailed(id=id):
-                self._attempts[id] = entry
-            case StepProgressed(id=id):
-                self._progress[id] = entry
-            case Intended(id=id, act=act):
-                self._note_intended(id, act)
-                self._lines.append(line)
-            case Confirmed(id=id, failure=failure):
-                self._note_confirmed(id, failure)
-                self._lines.append(line)
-            case Received(no=no):
-                self.mail = max(self.mail, no)
-                self._fold_received(line, entry)
-            case Ended():
-                self.ended = entry
-            case Sent():
-                self._sends.append(entry)
-                self._lines.append(line)
-            case _:
-                (self._held if self.is_paused else self._lines).append(line)
-
-    def _fold_received(self, line: Line, entry: Received) -> None:
-        match entry.message:
-            case PauseRequested():
-                self.is_paused = True
-            case ResumeRequested():
-                self._fold_resume(line)
-            case CancelRequested(grace_ms=grace):
-                self._fold_resume(line)
-                self._note_cancel(grace, line.at)
-                self._lines.append(line)
-            case TerminateRequested():
-                pass
-            case message:
-                if isinstance(message, ChildEnded):
-                    self._children.pop(message.command, None)
-                (self._held if self.is_paused else self._lines).append(line)
-
-    def _fold_resume(self, line: Line) -> None:
-        self.is_paused = False
-        self._lines.extend(Line(held.seq, line.at, held.entry) for held in self._held)
-        self._held = []
-
-    def _note_intended(self, id: CommandId, act: Act) -> None:
-        self._acts[id] = act
-        self._open_acts[id] = act
-        if isinstance(act, StartChild):
-            self._children[id] = act
-
-    def _note_confirmed(self, id: CommandId, failure: Failure | None) -> None:
-        self._open_acts.pop(id, None)
-        if failure is not None:
-            self._refused.add(id)
-            self._children.pop(id, None)
-
-    def _note_cancel(self, grace_ms: int | None, at: int) -> None:
-        if grace_ms is not None:
-            self.kill_at = at + grace_ms if self.kill_at is None else min(self.kill_at, at + grace_ms)
-
-    def _names(self) -> set[str]:
-        held = {act.token for id, act in self._acts.items() if isinstance(act, OpenHook) and id not in self._refused}
-        return held | set(self._held_names)
-
     # --- applying what is new
 
     def _start_if_due(self, at: int) -> None:
-        if at >= self.origin_not_before:
+        if at >= self.fold.not_before:
             program = self._make_program(self.origin)
-            lines, self._lines = self._lines, []
+            lines, self.fold.lines = self.fold.lines, []
             self.program = program
             program.begin(lines, at=self.origin.started_at, is_repeat=self._is_repeat)
             self._is_repeat = False
@@ -401,14 +239,9 @@ class Driver:
     def _take(self, decision: Decision, entry: Entry, at: int) -> None:
         if self.ended is not None:
             return
-        if isinstance(entry, StepCompleted | StepFailed):
-            if self.steps.pop(entry.id, None) is not None:
-                if self._attempts:
-                    self._attempts.pop(entry.id, None)
-                decision.entries.append(entry)
-                self._apply(entry, at)
-            return
         match entry:
+            case StepCompleted() | StepFailed():
+                self._take_outcome(decision, entry, at)
             case AttemptFailed(id=id):
                 if (command := self.steps.get(id)) is not None:
                     decision.entries.append(entry)
@@ -417,55 +250,62 @@ class Driver:
             case StepProgressed(id=id):
                 if id in self.steps:
                     decision.entries.append(entry)
-                    self._progress[id] = entry
+                    self.fold.progress[id] = entry
             case Received():
                 self._take_received(decision, entry, at)
             case Confirmed(id=id, failure=failure):
-                if id in self._open_acts:
+                if id in self.fold.open_acts:
                     decision.entries.append(entry)
-                    self._note_confirmed(id, failure)
+                    self.fold.confirmed(id, failure)
                     self._apply_unheld(entry, at)
             case _:
                 raise AssertionError(f"{type(entry).__name__} does not arrive from outside")
 
+    def _take_outcome(self, decision: Decision, entry: StepCompleted | StepFailed, at: int) -> None:
+        if self.steps.pop(entry.id, None) is not None:
+            if self.fold.attempts:
+                self.fold.attempts.pop(entry.id, None)
+            decision.entries.append(entry)
+            self._apply(entry, at)
+
     def _take_received(self, decision: Decision, entry: Received, at: int) -> None:
         if entry.no <= self.mail:
             return
-        self.mail = entry.no
+        self.fold.mail = entry.no
         decision.entries.append(entry)
         decision.is_guarded = True
         match entry.message:
             case PauseRequested():
-                self.is_paused = True
+                self.fold.is_paused = True
             case ResumeRequested():
                 self._resume(decision, at)
             case CancelRequested(grace_ms=grace):
                 self._resume(decision, at)
-                self._note_cancel(grace, at)
+                self.fold.cancelled(grace, at)
                 self._apply(entry, at)
             case TerminateRequested(reason=reason):
                 self._end(decision, Ended(status="terminated", reason=reason))
             case message:
                 if isinstance(message, ChildEnded):
-                    self._children.pop(message.command, None)
+                    self.fold.children.pop(message.command, None)
                 self._apply(entry, at)
 
     def _resume(self, decision: Decision, at: int) -> None:
-        self.is_paused = False
-        held, self._held = self._held, []
+        self.fold.is_paused = False
+        held, self.fold.held = self.fold.held, []
         for line in held:
             self._apply(line.entry, at)
         decision.start.extend(command for id, command in self.steps.items() if id not in self._delayed)
 
     def _apply(self, entry: Entry, at: int) -> None:
         if self.is_paused:
-            self._held.append(Line(self.seq + 1, at, entry))
+            self.fold.held.append(Line(self.seq + 1, at, entry))
         else:
             self._apply_unheld(entry, at)
 
     def _apply_unheld(self, entry: Entry, at: int) -> None:
         if self.program is None:
-            self._lines.append(Line(self.seq + 1, at, entry))
+            self.fold.lines.append(Line(self.seq + 1, at, entry))
         else:
             self.program.apply(entry, at)
 
@@ -511,9 +351,9 @@ class Driver:
     def _collect_step(self, decision: Decision, command: StepCommand) -> None:
         id = command.id
         self.steps[id] = command
-        if self._attempts and (failed := self._attempts.get(id)) is not None:
+        if self.fold.attempts and (failed := self.fold.attempts.get(id)) is not None:
             _set_attempt(command, failed)
-        if self._progress and (progress := self._progress.get(id)) is not None:
+        if self.fold.progress and (progress := self.fold.progress.get(id)) is not None:
             command.progress = progress.progress
         if command.not_before:
             self._delayed[id] = command
@@ -531,10 +371,10 @@ class Driver:
             decision.stop.append(id)
 
     def _collect_act(self, decision: Decision, command: ActCommand) -> None:
-        if command.id not in self._acts:
+        if command.id not in self.fold.acts:
             decision.entries.append(Intended(id=command.id, act=command.act))
-            self._note_intended(command.id, command.act)
-        if command.id in self._open_acts:
+            self.fold.intended(command.id, command.act)
+        if command.id in self.fold.open_acts:
             decision.acts.append(command)
 
     def _start_delayed(self, decision: Decision, at: int) -> None:
@@ -548,7 +388,7 @@ class Driver:
             case Cancelled():
                 self._end(decision, Ended(status="cancelled"))
             case Failed(failure=failure):
-                delay = None if self._retry is None else self._retry(failure, self.retries)
+                delay = None if self._retry is None else self._retry(failure, self.fold.retries)
                 if delay is None:
                     self._end(decision, Ended(status="failed", failure=failure))
                 else:
@@ -557,7 +397,7 @@ class Driver:
                 self._continue(decision, input, unread=unread)
 
     def _end(self, decision: Decision, ended: Ended) -> None:
-        self.ended = ended
+        self.fold.ended = ended
         decision.stop.extend(id for id in self.steps if id not in self._delayed)
         self.steps.clear()
         self._delayed.clear()
@@ -571,29 +411,27 @@ class Driver:
     ) -> None:
         # Children do not pass silently from one generation to the next: those that end with their parent are
         # cancelled now, and the new generation begins when every act is confirmed.
-        for id, child in self._children.items():
-            name = CommandId(f"{id}/cancel")
-            is_new = name not in self._acts or name in self._open_acts
-            if child.on_parent_end == "cancel" and is_new:
+        for id, child in self.fold.children_to_cancel():
+            if id not in self.fold.acts or id in self.fold.open_acts:
                 reason = "the parent run continued as new"
-                self._collect_act(decision, ActCommand(name, CancelChild(child=child.child, reason=reason)))
-        if self._open_acts:
+                self._collect_act(decision, ActCommand(id, CancelChild(child=child.child, reason=reason)))
+        if self.fold.open_acts:
             return
         program = self.program
         assert program is not None
-        created = structs.replace(self.created, metadata=program.metadata)
+        created = structs.replace(self.fold.created, metadata=program.metadata)
         entry = ContinuedAsNew(
             created=created,
             input=input,  # type: ignore[arg-type]
             unread=unread,
             mail=self.mail,
-            names=tuple(sorted(self._names())),
+            names=tuple(sorted(self.fold.names())),
         )
         if retry_in_ms is not None:
             assert self._journal is not None, "a run with a retry policy keeps its journal"
             entry = structs.replace(
                 entry,
-                retries=self.retries + 1,
+                retries=self.fold.retries + 1,
                 not_before=self.at + retry_in_ms,
                 started_at=self.origin.started_at,
                 random_base=self.origin.random_base,

@@ -129,6 +129,8 @@ class Activation:
         arrivals, self._arrivals = self._arrivals, []
         try:
             decision = self.driver.feed(arrivals, self.worker.clock.now() if now is None else now)
+            if self.worker.options.impure_check:
+                self.worker.check_purity(self)
             if not decision.entries and self._must_save_notes():
                 decision.entries.extend(self.driver.program.take_notes())  # type: ignore[union-attr]
         except ActivationError as error:
@@ -215,11 +217,11 @@ class Activation:
             )
         if driver.is_restarting(decision):
             return HeadChange(
-                base=driver.seq + 1, takes=0, metadata=self._metadata(), tags=dict(driver.created.tags), waiting=()
+                base=driver.seq + 1, takes=0, metadata=self._metadata(), tags=dict(driver.fold.created.tags), waiting=()
             )
         acts = [entry.act for entry in decision.entries if isinstance(entry, Intended)]
         if any(isinstance(act, Subscribe) for act in acts):
-            return HeadChange(tags={**driver.created.tags, **subscriptions(driver.acts())}, takes=1)
+            return HeadChange(tags={**driver.fold.created.tags, **subscriptions(driver.fold.acts.values())}, takes=1)
         return HeadChange(takes=1) if self._is_reset_due else None
 
     async def _add_mail_to_end(self, decision: Decision) -> None:

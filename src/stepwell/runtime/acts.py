@@ -5,13 +5,15 @@ The intention is in the journal before any of this is called, so repeating after
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
 from msgspec import Raw, Struct
 
 from stepwell.codec import failure_of
-from stepwell.engine.driver import Driver, NotifyParent, Obligation, ReleaseName
+from stepwell.engine.driver import Driver
+from stepwell.engine.fold import NotifyParent, Obligation, ReleaseName
 from stepwell.engine.program import ActCommand
 from stepwell.errors import HookError, RunClosedError, RunConflictError, RunNotFoundError
 from stepwell.model.entries import (
@@ -204,6 +206,6 @@ def subscription_tag(event: str) -> str:
     return f"event:{event}"
 
 
-def subscriptions(acts: list[Act]) -> dict[str, str]:
+def subscriptions(acts: Iterable[Act]) -> dict[str, str]:
     """The tags that these acts add to the head."""
     return {subscription_tag(act.event): "1" for act in acts if isinstance(act, Subscribe)}

@@ -1,0 +1,222 @@
+"""A run's journal, folded: everything about the run that its program does not know.
+
+The program sees only what concerns its body. Attempts, acts and their confirmations, children, pauses, mail counts and
+the end are folded here, the same way on replay and live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stepwell.engine.prefix import generation_start
+from stepwell.engine.program import ActCommand, Line, Origin
+from stepwell.model.entries import (
+    Act,
+    AttemptFailed,
+    CancelChild,
+    Confirmed,
+    Created,
+    Ended,
+    Frame,
+    Intended,
+    OpenHook,
+    Received,
+    Sent,
+    StartChild,
+    StepCompleted,
+    StepProgressed,
+)
+from stepwell.model.failures import Failure
+from stepwell.model.ids import CommandId, MessageId, RunId, child_ended_id
+from stepwell.model.messages import CancelRequested, ChildEnded, PauseRequested, ResumeRequested, TerminateRequested
+
+
+class NotifyParent(NamedTuple):
+    """Tell the parent that this child has ended."""
+
+    parent: RunId
+    id: MessageId
+    message: ChildEnded
+
+
+class ReleaseName(NamedTuple):
+    """Free a hook token."""
+
+    name: str
+
+
+Obligation = ActCommand | NotifyParent | ReleaseName
+"""What a run that has ended still owes to others. All are idempotent."""
+
+
+class Fold:
+    """The state of one generation of a run, as its frames say.
+
+    `lines` is what the program is to be fed; while the run is paused, that gathers in `held`. `mail` is the number of
+    the last message journaled. `kill_at` (ms) is when the grace of a cancel ends.
+    """
+
+    def __init__(self, run: RunId, frames: Sequence[tuple[int, Frame]]) -> None:
+        self.mail = 0
+        self.ended: Ended | None = None
+        self.is_paused = False
+        self.kill_at: int | None = None
+        self.lines: list[Line] = []
+        self.held: list[Line] = []
+        self.attempts: dict[CommandId, AttemptFailed] = {}
+        self.progress: dict[CommandId, StepProgressed] = {}
+        self.acts: dict[CommandId, Act] = {}
+        self.open_acts: dict[CommandId, Act] = {}
+        self.children: dict[CommandId, StartChild] = {}
+        self.sends: list[Sent] = []
+        self._refused: set[CommandId] = set()
+        self._read_origin(run, *frames[0])
+        self._read(frames)
+
+    # --- what an entry changes, live and on replay
+
+    def intended(self, id: CommandId, act: Act) -> None:
+        """The run is about to do this."""
+        self.acts[id] = act
+        self.open_acts[id] = act
+        if isinstance(act, StartChild):
+            self.children[id] = act
+
+    def confirmed(self, id: CommandId, failure: Failure | None) -> None:
+        """It was done, or refused."""
+        self.open_acts.pop(id, None)
+        if failure is not None:
+            self._refused.add(id)
+            self.children.pop(id, None)
+
+    def cancelled(self, grace_ms: int | None, at: int) -> None:
+        """A cancel was asked for; the earliest end of a grace counts."""
+        if grace_ms is not None:
+            self.kill_at = at + grace_ms if self.kill_at is None else min(self.kill_at, at + grace_ms)
+
+    # --- what follows from it
+
+    def names(self) -> set[str]:
+        """The hook tokens that the run holds."""
+        held = {act.token for id, act in self.acts.items() if isinstance(act, OpenHook) and id not in self._refused}
+        return held | set(self._held_names)
+
+    def children_to_cancel(self) -> list[tuple[CommandId, StartChild]]:
+        """Open children that do not outlive their parent, by the id of the act that cancels them."""
+        return [
+            (CommandId(f"{id}/cancel"), child) for id, child in self.children.items() if child.on_parent_end == "cancel"
+        ]
+
+    def obligations(self, end_seq: int) -> list[Obligation]:
+        """What the ended run owes: acts that are not confirmed, children to stop, a parent to tell, names to free."""
+        owed: list[Obligation] = [ActCommand(id, act) for id, act in self.open_acts.items()]
+        if self.ended is None:
+            return owed
+        for id, child in self.children_to_cancel():
+            if id not in self.open_acts:
+                owed.append(ActCommand(id, CancelChild(child=child.child, reason="the parent run ended")))
+        parent = self.created.parent
+        if parent is not None and parent.on_parent_end != "abandon":
+            message = ChildEnded(
+                child=self.origin.run,
+                base=parent.base,
+                command=parent.command,
+                status=self.ended.status,
+                value=self.ended.value,
+                failure=self.ended.failure,
+            )
+            owed.append(NotifyParent(parent.run, child_ended_id(self.origin.run, end_seq), message))
+        owed.extend(ReleaseName(name) for name in sorted(self.names()))
+        return owed
+
+    # --- reading frames
+
+    def _read_origin(self, run: RunId, seq: int, frame: Frame) -> None:
+        entry = generation_start(frame)
+        self.kept: tuple[Frame, ...] = ()
+        self._held_names: tuple[str, ...] = ()
+        unread: tuple[Received, ...] = ()
+        started_at, random_base = frame.at, seq
+        if isinstance(entry, Created):
+            self.created, self.not_before, self.retries = entry, 0, 0
+        else:
+            self.created, self.not_before, self.retries = entry.created, entry.not_before, entry.retries
+            self.kept, self._held_names, self.mail, unread = entry.history, entry.names, entry.mail, entry.unread
+            started_at, random_base = entry.started_at or started_at, entry.random_base or seq
+        self.origin = Origin(
+            run=run,
+            base=seq,
+            created=self.created,
+            input=entry.input,
+            seed=self.created.seed,
+            started_at=started_at,
+            random_base=random_base,
+            unread=unread,
+        )
+
+    def _read(self, frames: Sequence[tuple[int, Frame]]) -> None:
+        base, first = frames[0]
+        for frame in self.kept:
+            for entry in frame.entries:
+                self._read_line(Line(base, frame.at, entry))
+        if type(first.entries[0]) is Created:
+            for entry in first.entries[1:]:
+                self._read_line(Line(base, first.at, entry))
+        lines = self.lines
+        for seq, frame in frames[1:]:
+            at = frame.at
+            for entry in frame.entries:
+                if type(entry) is StepCompleted and not self.is_paused:
+                    lines.append(Line(seq, at, entry))
+                else:
+                    self._read_line(Line(seq, at, entry))
+
+    def _read_line(self, line: Line) -> None:
+        entry = line.entry
+        match entry:
+            case AttemptFailed(id=id):
+                self.attempts[id] = entry
+            case StepProgressed(id=id):
+                self.progress[id] = entry
+            case Intended(id=id, act=act):
+                self.intended(id, act)
+                self.lines.append(line)
+            case Confirmed(id=id, failure=failure):
+                self.confirmed(id, failure)
+                self.lines.append(line)
+            case Received(no=no):
+                self.mail = max(self.mail, no)
+                self._read_received(line, entry)
+            case Ended():
+                self.ended = entry
+            case Sent():
+                self.sends.append(entry)
+                self.lines.append(line)
+            case _:
+                self._keep(line)
+
+    def _read_received(self, line: Line, entry: Received) -> None:
+        match entry.message:
+            case PauseRequested():
+                self.is_paused = True
+            case ResumeRequested():
+                self._read_resume(line)
+            case CancelRequested(grace_ms=grace):
+                self._read_resume(line)
+                self.cancelled(grace, line.at)
+                self.lines.append(line)
+            case TerminateRequested():
+                pass
+            case message:
+                if isinstance(message, ChildEnded):
+                    self.children.pop(message.command, None)
+                self._keep(line)
+
+    def _read_resume(self, line: Line) -> None:
+        self.is_paused = False
+        self.lines.extend(Line(held.seq, line.at, held.entry) for held in self.held)
+        self.held = []
+
+    def _keep(self, line: Line) -> None:
+        (self.held if self.is_paused else self.lines).append(line)
