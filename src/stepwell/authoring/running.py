@@ -19,6 +19,8 @@ class StepHost(Protocol):
     """What the worker does for a running step. Not for users."""
 
     @property
+    def is_cancelled(self) -> bool: ...
+    @property
     def id(self) -> CommandId: ...
     @property
     def run_id(self) -> RunId: ...
@@ -36,17 +38,18 @@ class StepHost(Protocol):
 
 
 class StepContext:
-    """The step that is running here. `attempt` counts from 1.
+    """The step that is running here. `attempt` counts from 1."""
 
-    `cancelled`: nobody wants the result any more. A step in a thread has to look; others get `CancelledError`.
-    """
-
-    __slots__ = ("_host", "attempt", "cancelled")
+    __slots__ = ("_host", "attempt")
 
     def __init__(self, host: StepHost, attempt: int) -> None:
         self._host = host
         self.attempt = attempt
-        self.cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Nobody wants the result any more. A step in a thread has to look; others get `CancelledError`."""
+        return self._host.is_cancelled
 
     @property
     def id(self) -> CommandId:
@@ -95,7 +98,7 @@ class StepContext:
         return await self._host.get_blob(blob)
 
 
-_current: ContextVar[StepContext] = ContextVar("stepwell_step")
+_current: ContextVar[StepContext | None] = ContextVar("stepwell_step")
 
 
 def current_step() -> StepContext:
@@ -109,3 +112,8 @@ def current_step() -> StepContext:
 def enter_step(context: StepContext) -> None:
     """Make this the current step of the current context. For the worker, in a context of the step's own."""
     _current.set(context)
+
+
+def leave_step() -> None:
+    """The current context has no step any more. Else the step and its context would hold each other for ever."""
+    _current.set(None)

@@ -249,8 +249,10 @@ class FunctionProgram:
 
     def evict(self) -> None:
         """Unwind the body's coroutines; nothing that they do now counts."""
-        self.notes.is_muted = True
+        self.notes.mute()
         self.loop.evict()
+        # Cut the circle, so that all of this is freed now and not by the collector.
+        self.context = self._main = self.loop.program = None
 
     # --- what the body calls, through the authoring layer
 

@@ -30,6 +30,11 @@ class Notes:
         self._known_metadata: dict[str, Raw] = {}
         self._known_dropped: set[str] = set()
 
+    def mute(self) -> None:
+        """Note nothing more, and let go of the program."""
+        self.is_muted = True
+        self._is_replaying = bool
+
     def read(self, history: Sequence[Line]) -> None:
         """Learn what the journal holds."""
         for line in history:

@@ -20,7 +20,7 @@ from msgspec import NODEFAULT, Raw
 
 from stepwell.authoring.messages import Stream
 from stepwell.authoring.registry import BoundStep, Registry
-from stepwell.authoring.running import StepContext, enter_step
+from stepwell.authoring.running import StepContext, enter_step, leave_step
 from stepwell.codec import failure_of
 from stepwell.engine.program import StepCommand
 from stepwell.engine.retry import next_delay_ms
@@ -101,7 +101,8 @@ class RunningStep:
         "_sent",
         "_streams",
         "command",
-        "context",
+        "is_cancelled",
+        "loop",
         "owner",
         "runner",
         "started_at",
@@ -117,13 +118,15 @@ class RunningStep:
         self._last_progress_at = 0
         self._streams: dict[str, StreamWriter] = {}
         self._sent: dict[str, int] = {}
-        self.context = StepContext(self, command.attempt)
-        self.task = asyncio.get_running_loop().create_task(self._run(), context=command.context)
+        self.is_cancelled = False
+        self.loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[None] | None = self.loop.create_task(self._run(), context=command.context)
 
     def stop(self) -> None:
         """Nobody wants the result any more."""
-        self.context.cancelled = True
-        self.task.cancel()
+        self.is_cancelled = True
+        if self.task is not None:
+            self.task.cancel()
 
     # --- what current_step() offers
 
@@ -198,10 +201,11 @@ class RunningStep:
     async def _run(self) -> None:
         command = self.command
         clock = self.runner.clock
-        enter_step(self.context)
+        enter_step(StepContext(self, command.attempt))
         if self.runner.secrets is not None:
             provide_secrets(self.runner.secrets)
         bound: BoundStep = command.definition  # type: ignore[assignment]
+        entry: Entry | None = None
         try:
             if bound.is_plain:
                 value = await bound.fn(*command.args, **command.kwargs)
@@ -210,29 +214,23 @@ class RunningStep:
             raw, command.answer = bound.isolate_result(value)
             if self._streams:
                 await self._flush()
-        except asyncio.CancelledError as error:
-            if self.context.cancelled:
-                self.owner.step_ended(command.id)
-                return
-            entry = self._failed(error, clock.now())
-        except Exception as error:
-            if self._streams:
-                await self._flush()
-            entry = self._failed(error, clock.now())
-        except BaseException:
-            self.owner.step_ended(command.id)
-            raise
-        else:
             now = clock.now()
             ms = now - self.started_at
             entry = StepCompleted(id=command.id, value=raw, attempt=command.attempt, ms=ms, args=command.args_sum)
-            self.owner.step_ended(command.id)
-            if not self.context.cancelled:
-                self.owner.arrive(entry, now)
-            return
-        self.owner.step_ended(command.id)
-        if not self.context.cancelled:
-            self.owner.arrive(entry, clock.now())
+        except (asyncio.CancelledError, Exception) as error:
+            now = clock.now()
+            if not self.is_cancelled or isinstance(error, _Overdue):
+                entry = self._failed(error, now)
+        finally:
+            self._over()
+        if entry is not None and not self.is_cancelled:
+            self.owner.arrive(entry, now)
+
+    def _over(self) -> None:
+        """The attempt has ended. Cuts the circles that it is part of, so that it is freed without the collector."""
+        leave_step()
+        self.task = None
+        self.owner.step_ended(self.command.id)
 
     async def _call(self, bound: BoundStep) -> Any:
         command = self.command
@@ -252,9 +250,7 @@ class RunningStep:
     async def _call_in_thread(self, fn: Callable[..., Any], limit: float | None) -> Any:
         command = self.command
         context = command.context.copy()
-        context.run(enter_step, self.context)
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self.runner.pool, lambda: context.run(fn, *command.args, **command.kwargs))
+        future = self.loop.run_in_executor(self.runner.pool, lambda: context.run(fn, *command.args, **command.kwargs))
         try:
             async with asyncio.timeout(limit):
                 return await asyncio.shield(future)
@@ -262,7 +258,7 @@ class RunningStep:
             if future.done():
                 raise
             self._leak(future)
-            self.context.cancelled = True
+            self.is_cancelled = True
             raise _Overdue(f"the attempt took longer than its {limit:g} s; its thread goes on") from None
         except asyncio.CancelledError:
             self._leak(future)
@@ -294,7 +290,7 @@ class RunningStep:
         options = command.definition.options
         if isinstance(error, _Overdue):
             error = TimeoutError(str(error))
-            self.context.cancelled = False
+            self.is_cancelled = False
         failure = failure_of(
             error, raises=options.raises, codec=self.runner.registry.codec, step=command.id, attempts=command.attempt
         )
@@ -320,14 +316,14 @@ class RunningStep:
         )
 
     def _on_loop(self, call: Callable[..., object], *args: Any) -> None:
-        loop = self.task.get_loop()
+        loop = self.loop
         if _get_running_loop() is loop:
             call(*args)
         else:
             loop.call_soon_threadsafe(call, *args)
 
     def _send(self, stream: str, k: int, raw: Raw) -> None:
-        if self.context.cancelled:
+        if self.is_cancelled or self.task is None:
             return
         writer = self._streams.get(stream)
         if writer is None:
