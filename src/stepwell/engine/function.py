@@ -36,7 +36,7 @@ from stepwell.engine.program import (
     StepCommand,
     StepDefinition,
 )
-from stepwell.errors import NonDeterminismError
+from stepwell.errors import CodecError, NonDeterminismError
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -275,7 +275,7 @@ class FunctionProgram:
             if type(entry) is StepCompleted and entry.id == id:
                 self._cursor = cursor + 1
                 loop.now_ms = line.at
-                self.answer = definition.decode_result(entry.value)
+                self.answer = self._decoded(definition, line, entry)
                 return None
         args, kwargs, args_sum = definition.isolate_args(args, kwargs)
         command = StepCommand(id, definition, args, kwargs, loop.now_ms, args_sum)
@@ -420,38 +420,45 @@ class FunctionProgram:
 
     def _feed(self, line: Line) -> None:
         entry = line.entry
-        if type(entry) is StepCompleted:
-            self._feed_step(line, entry)
-            return
-        if self.outcome is not None and isinstance(entry, Intended | Confirmed):
-            return  # what the driver does to end this generation
         match entry:
             case StepCompleted() | StepFailed():
                 self._feed_step(line, entry)
-            case TimerFired(n=n, due=due):
-                try:
-                    self.loop.fire(n, due)
-                except LookupError:
-                    raise self._mismatch(line) from None
-            case Received(message=CancelRequested(reason=reason)):
-                self.cancel(reason)
+            case TimerFired():
+                self._feed_timer(line, entry)
             case Received():
-                self.mailbox.put(entry)
-            case Intended(id=id, act=act):
-                state = self._acts.get(id)
-                if state is None or type(state.act) is not type(act):
-                    raise self._mismatch(line)
-            case Confirmed(id=id, failure=failure):
-                self._feed_confirmed(line, id, failure)
+                self._feed_received(entry)
+            case Intended() | Confirmed():
+                self._feed_act(line, entry)
             case MetadataChanged() | Sent() | Patched() | Dropped() | AttemptFailed() | StepProgressed():
                 pass
-            case Ended() | ContinuedAsNew():
-                if self.outcome is None:
-                    raise self._mismatch(line)
-            case Created():
-                raise AssertionError("the first entry is the program's origin")
+            case Ended() | ContinuedAsNew() | Created():
+                raise AssertionError(f"{type(entry).__name__} is the driver's business")
             case _:
                 assert_never(entry)
+
+    def _feed_timer(self, line: Line, entry: TimerFired) -> None:
+        try:
+            self.loop.fire(entry.n, entry.due)
+        except LookupError:
+            raise self._mismatch(line) from None
+
+    def _feed_received(self, entry: Received) -> None:
+        if isinstance(entry.message, CancelRequested):
+            self.cancel(entry.message.reason)
+        else:
+            self.mailbox.put(entry)
+
+    def _feed_act(self, line: Line, entry: Intended | Confirmed) -> None:
+        if self.outcome is not None:
+            return  # what the driver does to end this generation
+        state = self._acts.get(entry.id)
+        if state is None or (isinstance(entry, Intended) and type(state.act) is not type(entry.act)):
+            raise self._mismatch(line)
+        if isinstance(entry, Confirmed) and not state.future.done():
+            if entry.failure is None:
+                state.future.set_result(None)
+            else:
+                state.future.set_exception(self.translator.act_error(state.act, entry.failure))
 
     def _feed_step(self, line: Line, entry: StepCompleted | StepFailed) -> None:
         future = self._pending.pop(entry.id, None)
@@ -467,19 +474,15 @@ class FunctionProgram:
             return
         answer = future.command.answer
         if answer is UNANSWERED:
-            answer = definition.decode_result(entry.value)
+            answer = self._decoded(definition, line, entry)
         future.set_result(answer)
 
-    def _feed_confirmed(self, line: Line, id: CommandId, failure: Failure | None) -> None:
-        state = self._acts.get(id)
-        if state is None:
-            raise self._mismatch(line)
-        if state.future.done():
-            return
-        if failure is None:
-            state.future.set_result(None)
-        else:
-            state.future.set_exception(self.translator.act_error(state.act, failure))
+    def _decoded(self, definition: StepDefinition, line: Line, entry: StepCompleted) -> Any:
+        try:
+            return definition.decode_result(entry.value)
+        except CodecError as error:
+            text = f"run {self.origin.run}: history #{line.seq} does not fit the code: {error}"
+            self.loop.refuse(NonDeterminismError(text))
 
     def _mismatch(self, line: Line) -> NonDeterminismError:
         asks: list[tuple[str, str]] = [(id, "step") for id in self._pending]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
 
+from stepwell.codec import failure_of
 from stepwell.engine.driver import Arrival, Decision, Driver
 from stepwell.engine.program import ActCommand
 from stepwell.errors import ActivationError, BackendError, NotDurableError
@@ -85,8 +87,7 @@ class Activation:
 
     def begin(self) -> None:
         """Start, or go on with what the journal holds."""
-        for sent in self.driver.take_sends():
-            self.writer(sent.stream).write(source="", attempt=1, k=sent.k, value=sent.value)
+        self._copy_chunks(self.driver.take_sends())
         if self.driver.ended is not None:
             self._settle()
         else:
@@ -133,7 +134,7 @@ class Activation:
                 self.worker.check_purity(self)
             if not decision.entries and self._must_save_notes():
                 decision.entries.extend(self.driver.program.take_notes())  # type: ignore[union-attr]
-        except ActivationError as error:
+        except (ActivationError, Exception) as error:
             self.worker.activation_failed(self, error)
             return
         if decision.entries:
@@ -238,7 +239,6 @@ class Activation:
 
     def _follow(self, decision: Decision) -> None:
         """The decision is durable: begin its effects."""
-        worker = self.worker
         for id in decision.stop:
             if (step := self.running.pop(id, None)) is not None:
                 step.stop()
@@ -251,18 +251,24 @@ class Activation:
             return
         for command in decision.start:
             if command.id not in self.running and not self.is_draining:
-                self.running[command.id] = worker.steps.start(self, command)
-        for act in decision.acts:
-            if act.id not in self._act_tasks:
-                self._act_tasks[act.id] = worker.spawn(self._perform(act))
-        if decision.entries:
-            for entry in decision.entries:
-                if type(entry) is Sent:
-                    self.writer(entry.stream).write(source="", attempt=1, k=entry.k, value=entry.value)
+                self.running[command.id] = self.worker.steps.start(self, command)
+        if decision.acts:
+            self._begin_acts(decision.acts)
+        self._copy_chunks(decision.entries)
         if self._arrivals:
             self.advance()
         else:
             self._rest()
+
+    def _copy_chunks(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if type(entry) is Sent:
+                self.writer(entry.stream).write(source="", attempt=1, k=entry.k, value=entry.value)
+
+    def _begin_acts(self, acts: list[ActCommand]) -> None:
+        for act in acts:
+            if act.id not in self._act_tasks:
+                self._act_tasks[act.id] = self.worker.spawn(self._perform(act))
 
     async def _perform(self, act: ActCommand) -> None:
         delay = 0.05
@@ -274,6 +280,9 @@ class Activation:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
                 continue
+            except Exception as error:  # the body shall know, whatever it is
+                _log.exception("run %s, %s failed", self.run, act.id)
+                failure = failure_of(error)
             self._act_tasks.pop(act.id, None)
             self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
             return

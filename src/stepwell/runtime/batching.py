@@ -82,5 +82,8 @@ class Batcher(Generic[Item, Answer]):
                 batch = [submitted for submitted in batch if submitted.is_wanted is None or submitted.is_wanted()]
                 continue
             for submitted, answer in zip(batch, answers, strict=True):
-                submitted.done(answer)
+                try:
+                    submitted.done(answer)
+                except Exception:  # one run's failure is not another's
+                    _log.exception("%s: following up an answer failed", self._name)
             return

@@ -9,14 +9,18 @@ journal first; `body` counts how many of them the stream holds, so that after a 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 from msgspec import Raw, Struct
 
+from stepwell.errors import BackendError
 from stepwell.model.ids import Claim, RunId
 from stepwell.ports import Queue, Streams
 
 _BATCH_MAX = 1000
+_RETRY_FIRST = 0.05
+_log = logging.getLogger("stepwell")
 
 
 class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,6 +54,7 @@ class StreamWriter:
         self._next = -1
         self._body = 0
         self._waiting: list[Chunk] = []
+        self._delay = _RETRY_FIRST
         self._task: asyncio.Task[None] | None = None
 
     def write(self, *, source: str, attempt: int, k: int, value: Raw) -> None:
@@ -65,13 +70,12 @@ class StreamWriter:
 
     async def _work(self) -> None:
         try:
-            if self._next < 0:
-                await self._find_end()
             while self._waiting:
+                if self._next < 0 and not await self._find_end():
+                    continue
                 batch = self._waiting[:_BATCH_MAX]
                 bodies = self._encoded(batch)
-                if bodies and not await self._streams.append(self._key, self._next, bodies):
-                    await self._find_end()
+                if bodies and not await self._appended(bodies):
                     continue
                 self._next += len(bodies)
                 self._body = max([self._body, *(chunk.k + 1 for chunk in batch if not chunk.source)])
@@ -91,7 +95,33 @@ class StreamWriter:
             bodies.append(_encode(msgspec.structs.replace(chunk, body=count)))
         return bodies
 
-    async def _find_end(self) -> None:
-        tail = await self._streams.read(self._key, -1, 1)
+    async def _appended(self, bodies: list[bytes]) -> bool:
+        """Whether they are in. If their place is taken, then by an earlier try of this very call, or by another owner
+        of the run: then look for the end again."""
+        try:
+            if await self._streams.append(self._key, self._next, bodies):
+                self._delay = _RETRY_FIRST
+                return True
+            there = await self._streams.read(self._key, self._next, len(bodies))
+        except BackendError as error:
+            await self._pause(error)
+            return False
+        if list(there.items) == bodies:
+            return True
+        self._next = -1
+        return False
+
+    async def _find_end(self) -> bool:
+        try:
+            tail = await self._streams.read(self._key, -1, 1)
+        except BackendError as error:
+            await self._pause(error)
+            return False
         self._next = tail.next
         self._body = decode_chunk(tail.items[-1]).body if tail.items else 0
+        return True
+
+    async def _pause(self, error: BackendError) -> None:
+        _log.warning("stream %s: %s; again in %.2f s", self._key, error, self._delay)
+        await asyncio.sleep(self._delay)
+        self._delay = min(self._delay * 2, 2.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from stepwell.errors import ActivationError
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
 
@@ -16,7 +15,8 @@ class Hub:
     def __init__(self) -> None:
         self._waiting: dict[RunId, list[asyncio.Future[Ended]]] = {}
         self.on_ended: Callable[[RunId, Ended], None] | None = None
-        self.on_activation_failed: Callable[[RunId, ActivationError], None] | None = None
+        self.on_activation_failed: Callable[[RunId, BaseException], None] | None = None
+        self.on_impure: Callable[[RunId, str], None] | None = None
 
     def wait(self, run: RunId) -> asyncio.Future[Ended]:
         """A future of the run's end."""
@@ -44,7 +44,12 @@ class Hub:
         if self.on_ended is not None:
             self.on_ended(run, ended)
 
-    def activation_failed(self, run: RunId, error: ActivationError) -> None:
+    def activation_failed(self, run: RunId, error: BaseException) -> None:
         """Code could not drive a run."""
         if self.on_activation_failed is not None:
             self.on_activation_failed(run, error)
+
+    def impure(self, run: RunId, call: str) -> None:
+        """A body made a call that replay cannot repeat."""
+        if self.on_impure is not None:
+            self.on_impure(run, call)

@@ -20,7 +20,7 @@ from stepwell.codec import failure_of
 from stepwell.engine.driver import Driver
 from stepwell.engine.program import Origin, Program
 from stepwell.engine.retry import next_run_delay_ms
-from stepwell.errors import ActivationError, BackendError, StepwellError
+from stepwell.errors import BackendError, StepwellError
 from stepwell.model.entries import Ended, Frame
 from stepwell.model.ids import Claim, RunId
 from stepwell.model.runs import Head
@@ -79,6 +79,7 @@ class Worker:
         self._hub = hub
         self._cache: OrderedDict[RunId, Driver] = OrderedDict()
         self._failures: dict[RunId, int] = {}
+        self._impure: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._renewer = Renewer(store, self.clock, self, options)
         self._bell = asyncio.Event()
@@ -389,14 +390,23 @@ class Worker:
         self.drop(activation)
         self.spawn(self._reload(activation))
 
-    def activation_failed(self, activation: Activation, error: ActivationError) -> None:
-        """The code cannot drive the run. It stays open, and is tried again later, ever more seldom."""
+    def activation_failed(self, activation: Activation, error: BaseException) -> None:
+        """The code (or ours) cannot drive the run. It stays open, and is tried again later, ever more seldom."""
         run = activation.run
         count = self._failures[run] = self._failures.get(run, 0) + 1
         delay_ms = min(300_000, 1000 * 2 ** min(count, 10))
         _log.error("%s\n(run %s stays open; next try in %d s)", error, run, delay_ms // 1000)
         self._hub.activation_failed(run, error)
         self._release(activation, self.clock.now() + delay_ms)
+
+    def check_purity(self, activation: Activation) -> None:
+        """With `impure_check`: tell of calls that replay cannot repeat, each place once."""
+        found: list[str] = getattr(activation.driver.program, "impure", [])
+        for call in found:
+            if call not in self._impure:
+                self._impure.add(call)
+                _log.warning("run %s calls %s: it will see another value on replay", activation.run, call)
+                self._hub.impure(activation.run, call)
 
     async def load_mail(self, activation: Activation) -> tuple[Mail, ...]:
         """The messages that the activation has not journaled."""
