@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from stepwell.engine.fold import Fold, Obligation
-from stepwell.engine.prefix import settled_prefix
+from stepwell.engine.prefix import Generation, rebased, settled_prefix
 from stepwell.engine.program import (
     Abandon,
     ActCommand,
@@ -279,13 +279,15 @@ class Driver:
                 self.fold.is_paused = True
             case ResumeRequested():
                 self._resume(decision, at)
-            case CancelRequested(grace_ms=grace):
+            case CancelRequested() as request:
                 self._resume(decision, at)
-                self.fold.cancelled(grace, at)
+                self.fold.cancelled(request, at)
                 self._apply(entry, at)
             case TerminateRequested(reason=reason):
                 self._end(decision, Ended(status="terminated", reason=reason))
             case message:
+                if self.fold.is_stale(entry):
+                    return
                 if isinstance(message, ChildEnded):
                     self.fold.children.pop(message.command, None)
                 self._apply(entry, at)
@@ -386,7 +388,7 @@ class Driver:
             case Completed(value=value):
                 self._end(decision, Ended(status="completed", value=value))
             case Cancelled():
-                self._end(decision, Ended(status="cancelled"))
+                self._end(decision, Ended(status="cancelled", reason=self.fold.cancel_reason))
             case Failed(failure=failure):
                 delay = None if self._retry is None else self._retry(failure, self.fold.retries)
                 if delay is None:
@@ -436,7 +438,11 @@ class Driver:
                 started_at=self.origin.started_at,
                 random_base=self.origin.random_base,
                 unread=self.origin.unread,
-                history=settled_prefix([*self._journal, self.frame(decision)], None),
+                history=rebased(
+                    settled_prefix([*self._journal, self.frame(decision)], None),
+                    Generation(self.run, self.origin.base),
+                    Generation(self.run, self.seq + 1),
+                ),
             )
         decision.entries.append(entry)
         decision.is_guarded = True

@@ -29,7 +29,15 @@ from stepwell.model.entries import (
 )
 from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId, MessageId, RunId, child_ended_id
-from stepwell.model.messages import CancelRequested, ChildEnded, PauseRequested, ResumeRequested, TerminateRequested
+from stepwell.model.messages import (
+    CancelRequested,
+    ChildEnded,
+    Event,
+    HookCompleted,
+    PauseRequested,
+    ResumeRequested,
+    TerminateRequested,
+)
 
 
 class NotifyParent(NamedTuple):
@@ -62,6 +70,7 @@ class Fold:
         self.ended: Ended | None = None
         self.is_paused = False
         self.kill_at: int | None = None
+        self.cancel_reason = ""
         self.lines: list[Line] = []
         self.held: list[Line] = []
         self.attempts: dict[CommandId, AttemptFailed] = {}
@@ -71,6 +80,7 @@ class Fold:
         self.children: dict[CommandId, StartChild] = {}
         self.sends: list[Sent] = []
         self._refused: set[CommandId] = set()
+        self._events: set[MessageId] = set()
         self._read_origin(run, *frames[0])
         self._read(frames)
 
@@ -90,10 +100,27 @@ class Fold:
             self._refused.add(id)
             self.children.pop(id, None)
 
-    def cancelled(self, grace_ms: int | None, at: int) -> None:
-        """A cancel was asked for; the earliest end of a grace counts."""
-        if grace_ms is not None:
-            self.kill_at = at + grace_ms if self.kill_at is None else min(self.kill_at, at + grace_ms)
+    def cancelled(self, request: CancelRequested, at: int) -> None:
+        """A cancel was asked for; the first reason counts, and the earliest end of a grace."""
+        self.cancel_reason = self.cancel_reason or request.reason
+        if request.grace_ms is not None:
+            end = at + request.grace_ms
+            self.kill_at = end if self.kill_at is None else min(self.kill_at, end)
+
+    def is_stale(self, received: Received) -> bool:
+        """Whether a message is not for the body: an answer to another generation, or an event that it has had.
+
+        Asked once per message. A store takes each message id once; but what a fork got under its origin's id comes
+        again when it subscribes for itself.
+        """
+        match received.message:
+            case ChildEnded(base=base) | HookCompleted(base=base):
+                return base != self.origin.base
+            case Event():
+                if received.id in self._events:
+                    return True
+                self._events.add(received.id)
+        return False
 
     # --- what follows from it
 
@@ -152,7 +179,7 @@ class Fold:
             seed=self.created.seed,
             started_at=started_at,
             random_base=random_base,
-            unread=unread,
+            unread=tuple(item for item in unread if not isinstance(item.message, ChildEnded | HookCompleted)),
         )
 
     def _read(self, frames: Sequence[tuple[int, Frame]]) -> None:
@@ -182,8 +209,9 @@ class Fold:
             case Intended(id=id, act=act):
                 self.intended(id, act)
                 self.lines.append(line)
-            case Confirmed(id=id, failure=failure):
-                self.confirmed(id, failure)
+            case Confirmed(id=id, failure=failure, redo=redo):
+                if not redo:
+                    self.confirmed(id, failure)
                 self.lines.append(line)
             case Received(no=no):
                 self.mail = max(self.mail, no)
@@ -202,13 +230,15 @@ class Fold:
                 self.is_paused = True
             case ResumeRequested():
                 self._read_resume(line)
-            case CancelRequested(grace_ms=grace):
+            case CancelRequested() as request:
                 self._read_resume(line)
-                self.cancelled(grace, line.at)
+                self.cancelled(request, line.at)
                 self.lines.append(line)
             case TerminateRequested():
                 pass
             case message:
+                if self.is_stale(entry):
+                    return
                 if isinstance(message, ChildEnded):
                     self.children.pop(message.command, None)
                 self._keep(line)

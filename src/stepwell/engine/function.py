@@ -405,8 +405,14 @@ class FunctionProgram:
         if deadline is None:
             return await body
         self.loop.next_timer_name = "run timeout"
-        async with asyncio.timeout_at(deadline / 1000):
-            return await body
+        timer = asyncio.timeout_at(deadline / 1000)
+        try:
+            async with timer:
+                return await body
+        except TimeoutError:
+            if timer.expired():
+                raise TimeoutError("the run took longer than its timeout") from None
+            raise
 
     async def _outcome_of(self, body: Awaitable[Any]) -> Outcome:
         try:

@@ -205,7 +205,8 @@ class Activation:
         ended = driver.ended
         last = decision.entries[-1]
         if ended is not None and last is ended:
-            is_settled = not driver.obligations() and not self._writers
+            sends = self._writers or any(type(entry) is Sent for entry in decision.entries)
+            is_settled = not driver.obligations() and not sends
             return HeadChange(
                 status=ended.status,  # type: ignore[arg-type]
                 wake_at=None if is_settled else UNSET,
@@ -239,6 +240,7 @@ class Activation:
 
     def _follow(self, decision: Decision) -> None:
         """The decision is durable: begin its effects."""
+        self._copy_chunks(decision.entries)
         for id in decision.stop:
             if (step := self.running.pop(id, None)) is not None:
                 step.stop()
@@ -254,7 +256,6 @@ class Activation:
                 self.running[command.id] = self.worker.steps.start(self, command)
         if decision.acts:
             self._begin_acts(decision.acts)
-        self._copy_chunks(decision.entries)
         if self._arrivals:
             self.advance()
         else:
