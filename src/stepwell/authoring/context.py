@@ -27,7 +27,7 @@ from stepwell.errors import CodecError, DefinitionError, NotInWorkflowError, Run
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.entries import OpenHook, Received, SendSignal, StartChild
 from stepwell.model.failures import NULL, Failure
-from stepwell.model.ids import CommandId, RunId, child_run_id
+from stepwell.model.ids import CommandId, RunId
 from stepwell.model.messages import ChildEnded
 from stepwell.model.tokens import make_token
 
@@ -281,7 +281,7 @@ class Context:
     ) -> tuple[StartChild, CommandId]:
         program = self._program
         command = program.new_id(workflow.id)
-        child = RunId(id) if id is not None else child_run_id(program.origin.run, program.origin.base, command)
+        child = RunId(id) if id is not None else program.child_id(command)
         act = StartChild(
             child=child,
             workflow=workflow.id,

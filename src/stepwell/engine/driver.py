@@ -440,8 +440,8 @@ class Driver:
                 unread=self.origin.unread,
                 history=rebased(
                     settled_prefix([*self._journal, self.frame(decision)], None),
-                    Generation(self.run, self.origin.base),
-                    Generation(self.run, self.seq + 1),
+                    Generation(self.run, self.origin.base, self.origin.seed),
+                    Generation(self.run, self.seq + 1, self.origin.seed),
                 ),
             )
         decision.entries.append(entry)

@@ -114,7 +114,10 @@ class Fold:
         again when it subscribes for itself.
         """
         match received.message:
-            case ChildEnded(base=base) | HookCompleted(base=base):
+            case ChildEnded(base=base, command=command, child=child):
+                act = self.acts.get(command)
+                return base != self.origin.base or not isinstance(act, StartChild) or act.child != child
+            case HookCompleted(base=base):
                 return base != self.origin.base
             case Event():
                 if received.id in self._events:

@@ -60,8 +60,8 @@ from stepwell.model.entries import (
     TimerFired,
 )
 from stepwell.model.failures import Failure
-from stepwell.model.ids import CommandId, RunId
-from stepwell.model.messages import CancelRequested
+from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
+from stepwell.model.messages import CancelRequested, ChildEnded
 from stepwell.model.runs import Wait
 
 
@@ -145,6 +145,7 @@ class FunctionProgram:
         self._counts: dict[str, int] = {}
         self._commands: list[Command] = []
         self._history: Sequence[Line] = ()
+        self._known_children: dict[CommandId, RunId] | None = None
         self._cursor = 0
         self._is_repeat = False
         self._random: Random | None = None
@@ -327,6 +328,15 @@ class FunctionProgram:
             self.cancel_child(id, act.child)
             raise
 
+    def child_id(self, command: CommandId) -> RunId:
+        """The id of a child: as the history has it, for that may have been taken from another run."""
+        if self._known_children is None:
+            acts = (line.entry for line in self._history if isinstance(line.entry, Intended))
+            self._known_children = {entry.id: entry.act.child for entry in acts if isinstance(entry.act, StartChild)}
+        origin = self.origin
+        known = self._known_children.get(command)
+        return known or child_run_id(origin.run, origin.base, command, origin.seed)
+
     def cancel_child(self, id: CommandId, child: RunId) -> None:
         """Ask a child to stop; once."""
         name = CommandId(f"{id}/cancel")
@@ -460,11 +470,22 @@ class FunctionProgram:
         state = self._acts.get(entry.id)
         if state is None or (isinstance(entry, Intended) and type(state.act) is not type(entry.act)):
             raise self._mismatch(line)
-        if isinstance(entry, Confirmed) and not state.future.done():
-            if entry.failure is None:
+        if isinstance(entry, Confirmed):
+            self._feed_confirmed(state, entry)
+
+    def _feed_confirmed(self, state: _ActState, entry: Confirmed) -> None:
+        act, failure = state.act, entry.failure
+        if not state.future.done():
+            if failure is None:
                 state.future.set_result(None)
             else:
-                state.future.set_exception(self.translator.act_error(state.act, entry.failure))
+                state.future.set_exception(self.translator.act_error(act, failure))
+        elif failure is not None and isinstance(act, StartChild):
+            # The body went on with a child that this run, a fork, could not start for itself: that child has failed.
+            message = ChildEnded(
+                child=act.child, base=self.origin.base, command=entry.id, status="failed", failure=failure
+            )
+            self.mailbox.put(Received(no=0, id=MessageId(f"refused:{entry.id}"), at=self.now_ms, message=message))
 
     def _feed_step(self, line: Line, entry: StepCompleted | StepFailed) -> None:
         future = self._pending.pop(entry.id, None)

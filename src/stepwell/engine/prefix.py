@@ -1,12 +1,20 @@
-"""The part of a journal that a fork or a retry keeps: the settled commands before one step."""
+"""The part of a journal that a fork or a retry keeps: what is settled before a cut.
+
+Any beginning of a journal is a valid history: the body replays it and stands where it stood. What does not carry over
+to another run, or to another generation, is what others know under the old name: children that are still open, and
+custom hook tokens. The body went past their confirmations, and what it did then may be in the history, so they stay
+confirmed to the body and are done again (`Confirmed.redo`). Everything else that was open is simply asked for again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import Raw, structs
 
 from stepwell.model.entries import (
+    Act,
     AttemptFailed,
     Confirmed,
     ContinuedAsNew,
@@ -16,24 +24,41 @@ from stepwell.model.entries import (
     Frame,
     Intended,
     OpenHook,
+    Patched,
     Received,
     StartChild,
     StepCompleted,
     StepFailed,
     StepProgressed,
     Subscribe,
+    TimerFired,
 )
-from stepwell.model.ids import CommandId
+from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
 from stepwell.model.messages import (
     CancelRequested,
     ChildEnded,
+    Event,
     HookCompleted,
     PauseRequested,
     ResumeRequested,
+    Signal,
     TerminateRequested,
 )
 
-_CONTROL = (CancelRequested, TerminateRequested, PauseRequested, ResumeRequested)
+RUN_TIMEOUT = "run timeout"
+"""The name of the timer that bounds a whole run."""
+
+
+class Generation(NamedTuple):
+    """Under which names a generation's commands are known."""
+
+    run: RunId
+    base: int
+    seed: str
+
+    def child(self, command: CommandId) -> RunId:
+        """The id of the child that this command starts, unless its author chose one."""
+        return child_run_id(self.run, self.base, command, self.seed)
 
 
 def generation_start(frame: Frame) -> Created | ContinuedAsNew:
@@ -47,78 +72,219 @@ def generation_start(frame: Frame) -> Created | ContinuedAsNew:
     return entry
 
 
-def settled_prefix(frames: Sequence[Frame], from_step: CommandId | None) -> tuple[Frame, ...]:
-    """What replays up to, and not including, the outcome of `from_step` (None: of the first step that failed).
+def settled_prefix(
+    frames: Sequence[Frame], from_step: CommandId | None, *, edits: Mapping[CommandId, Raw] | None = None
+) -> tuple[Frame, ...]:
+    """What replays up to, and not including, the outcome of `from_step` (None: what made the run fail).
 
-    Frame times are kept, so timers fire as they did. Children that had ended are kept as values; open ones, hooks and
-    subscriptions are left out, and so issued again. Messages to the body that came after the cut follow in a last
-    frame, because nothing that was accepted may be lost. Control messages are dropped.
+    `frames` are those of one generation, with or without its first. Without `from_step` the cut is at the first step or
+    child that failed, or at the cancel that ended the run; if there is none, nothing is cut but the end.
+
+    Times are kept, so timers fire as they did. Messages to the body that came after the cut follow in a last frame,
+    because nothing that was accepted may be lost; so do the results of children that were started before it. `edits`
+    are new results of steps before the cut, or of `from_step` itself, which then stays and ends the prefix.
     """
+    is_cut = _cut(frames, from_step, edits or {})
+    kept, late = _divided(frames, is_cut)
+    entries = [entry for frame in kept for entry in frame.entries] + late
+    rule = _Rule(entries, edits or {})
+    result = [structs.replace(frame, entries=rule.applied(frame.entries)) for frame in kept]
+    last = rule.applied(late)
+    if rule.is_paused:
+        last = (_resume(frames[-1].at), *last)
+    if last:
+        result.append(structs.replace(frames[-1], entries=last))
+    return tuple(frame for frame in result if frame.entries)
+
+
+def rebased(frames: Sequence[Frame], old: Generation, new: Generation) -> tuple[Frame, ...]:
+    """The same frames for another generation: messages that answer its commands name the new base, and children that
+    are to be started again get the ids that they have there."""
+    open_children = {
+        entry.id for frame in frames for entry in frame.entries if isinstance(entry, Confirmed) and entry.redo
+    }
+
+    def convert(entry: Entry) -> Entry:
+        if isinstance(entry, Received) and isinstance(entry.message, ChildEnded | HookCompleted):
+            return structs.replace(entry, message=structs.replace(entry.message, base=new.base))
+        if isinstance(entry, Intended) and entry.id in open_children:
+            return structs.replace(entry, act=_renamed(entry.act, old.child(entry.id), new.child(entry.id)))
+        return entry
+
+    return tuple(structs.replace(frame, entries=tuple(map(convert, frame.entries))) for frame in frames)
+
+
+def settled_steps(frames: Sequence[Frame]) -> list[CommandId]:
+    """The steps of a generation that a prefix can be cut at, in order."""
+    found: dict[CommandId, None] = {}
+    for frame in frames:
+        for entry in _own(frame):
+            if isinstance(entry, StepCompleted | StepFailed):
+                found[entry.id] = None
+    return list(found)
+
+
+# --- where to cut
+
+
+class _Cut(NamedTuple):
+    """Entry number `entry` of frame number `frame` is the first that is not kept."""
+
+    frame: int
+    entry: int
+
+
+def _cut(frames: Sequence[Frame], from_step: CommandId | None, edits: Mapping[CommandId, Raw]) -> _Cut:
+    is_stopped = _is_stopped(frames)
+    for number, frame in enumerate(frames):
+        for index, entry in enumerate(_own(frame)):
+            if from_step is None:
+                is_here = _is_stop(entry) if is_stopped else _is_failure(entry)
+            else:
+                is_here = isinstance(entry, StepCompleted | StepFailed) and entry.id == from_step
+            if is_here:
+                return _Cut(number, index + (from_step in edits))
+    return _Cut(len(frames), 0)
+
+
+def _is_stopped(frames: Sequence[Frame]) -> bool:
+    last = frames[-1].entries[-1] if frames else None
+    return isinstance(last, Ended) and last.status in ("cancelled", "terminated")
+
+
+def _is_stop(entry: Entry) -> bool:
+    return isinstance(entry, Received) and isinstance(entry.message, CancelRequested)
+
+
+def _is_failure(entry: Entry) -> bool:
+    if isinstance(entry, Received):
+        return isinstance(entry.message, ChildEnded) and entry.message.status != "completed"
+    return isinstance(entry, StepFailed) or (isinstance(entry, TimerFired) and entry.name == RUN_TIMEOUT)
+
+
+def _own(frame: Frame) -> tuple[Entry, ...]:
+    """The entries that belong to the generation: of its first frame, none."""
+    if isinstance(frame.entries[-1], ContinuedAsNew):
+        return ()
+    return frame.entries[1:] if isinstance(frame.entries[0], Created) else frame.entries
+
+
+def _divided(frames: Sequence[Frame], cut: _Cut) -> tuple[list[Frame], list[Entry]]:
+    """The frames before the cut, and what is kept of those after it."""
     kept: list[Frame] = []
     late: list[Entry] = []
-    is_cut = False
-    for frame in frames:
-        before: list[Entry] = []
-        for entry in frame.entries:
-            is_cut = is_cut or _is_cut(entry, from_step)
-            if is_cut:
-                if isinstance(entry, Received) and not isinstance(entry.message, _CONTROL):
-                    late.append(entry)
-            elif _is_kept(entry):
-                before.append(entry)
-        if before:
-            kept.append(structs.replace(frame, entries=tuple(before)))
-    if late:
-        kept.append(structs.replace(frames[-1], entries=tuple(late)))
-    return _without_open_acts(kept)
+    for number, frame in enumerate(frames):
+        entries = _own(frame)
+        if number < cut.frame:
+            kept.append(structs.replace(frame, entries=entries))
+            continue
+        if number == cut.frame:
+            # Patches are noted at the end of a frame, for calls that may have come before the cut.
+            rest = [entry for entry in entries[cut.entry :] if isinstance(entry, Patched)]
+            kept.append(structs.replace(frame, entries=(*entries[: cut.entry], *rest)))
+            entries = entries[cut.entry :]
+        late.extend(entry for entry in entries if _may_be_late(entry))
+    return kept, late
 
 
-def rebased(frames: Sequence[Frame], base: int) -> tuple[Frame, ...]:
-    """The same frames for another generation: messages that answer its commands name the new base."""
-    return tuple(
-        structs.replace(frame, entries=tuple(_rebased(entry, base) for entry in frame.entries)) for frame in frames
-    )
-
-
-def _is_cut(entry: Entry, from_step: CommandId | None) -> bool:
-    if from_step is None:
-        return isinstance(entry, StepFailed | AttemptFailed)
-    return isinstance(entry, StepCompleted | StepFailed | AttemptFailed) and entry.id == from_step
-
-
-def _is_kept(entry: Entry) -> bool:
+def _may_be_late(entry: Entry) -> bool:
     if isinstance(entry, Received):
-        return not isinstance(entry.message, _CONTROL)
-    return not isinstance(entry, Created | ContinuedAsNew | Ended | StepProgressed)
+        message = entry.message
+        is_result = isinstance(message, ChildEnded) and message.status == "completed"
+        return is_result or isinstance(message, Signal | Event | HookCompleted)
+    return isinstance(entry, Confirmed)
 
 
-def _without_open_acts(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    entries = [entry for frame in frames for entry in frame.entries]
-    ended = {
-        entry.message.command
-        for entry in entries
-        if isinstance(entry, Received) and isinstance(entry.message, ChildEnded)
-    }
-    dropped = {
-        entry.id
-        for entry in entries
-        if isinstance(entry, Intended)
-        and (
-            isinstance(entry.act, OpenHook | Subscribe) or (isinstance(entry.act, StartChild) and entry.id not in ended)
-        )
-    }
-    left = (
-        structs.replace(frame, entries=tuple(entry for entry in frame.entries if not _belongs_to(entry, dropped)))
-        for frame in frames
-    )
-    return tuple(frame for frame in left if frame.entries)
+# --- what to keep
 
 
-def _belongs_to(entry: Entry, ids: set[CommandId]) -> bool:
-    return isinstance(entry, Intended | Confirmed) and entry.id in ids
+class _Rule:
+    """What becomes of each kept entry, which depends on all of them."""
+
+    def __init__(self, entries: Sequence[Entry], edits: Mapping[CommandId, Raw]) -> None:
+        self._edits = edits
+        self.is_paused = False
+        confirmed: dict[CommandId, Confirmed] = {}
+        intended: dict[CommandId, Intended] = {}
+        ended: set[CommandId] = set()
+        self._steps: set[CommandId] = set()
+        for entry in entries:
+            match entry:
+                case Intended(id=id):
+                    intended[id] = entry
+                case Confirmed(id=id):
+                    confirmed[id] = entry
+                case Received(message=ChildEnded(command=id)):
+                    ended.add(id)
+                case StepCompleted(id=id) | StepFailed(id=id):
+                    self._steps.add(id)
+                case _:
+                    pass
+        self._acts = {id for id, entry in intended.items() if id in confirmed and _is_done(entry)}
+        refused = {id for id, entry in confirmed.items() if entry.failure is not None}
+        self._redone = {id for id in self._acts if id not in refused and id not in ended and _is_bound(intended[id])}
+        # A cancel that went to a child which is started again must go to the new one.
+        self._acts -= {CommandId(f"{id}/cancel") for id in self._redone}
+
+    def applied(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        """The entries that stay, as they shall be."""
+        return tuple(kept for entry in entries if (kept := self._kept(entry)) is not None)
+
+    def _kept(self, entry: Entry) -> Entry | None:
+        match entry:
+            case Intended(id=id):
+                return entry if id in self._acts else None
+            case Confirmed(id=id):
+                if id not in self._acts:
+                    return None
+                return structs.replace(entry, redo=True) if id in self._redone else entry
+            case Received():
+                return self._kept_message(entry)
+            case StepCompleted(id=id) | StepFailed(id=id) if id in self._edits:
+                return StepCompleted(id=id, value=self._edits[id], attempt=entry.attempt, ms=entry.ms)
+            case AttemptFailed(id=id):
+                # Of a step that goes on, attempts are counted anew.
+                return entry if id in self._steps else None
+            case StepProgressed() | Ended():
+                return None
+            case _:
+                return entry
+
+    def _kept_message(self, entry: Received) -> Received | None:
+        match entry.message:
+            case ChildEnded(command=id):
+                return entry if id in self._acts else None
+            case CancelRequested(reason=reason):
+                # What came after it is cleanup, which replays only after it. Its grace ended with the old run.
+                self.is_paused = False
+                return structs.replace(entry, message=CancelRequested(reason=reason))
+            case PauseRequested():
+                self.is_paused = True
+            case ResumeRequested():
+                self.is_paused = False
+            case TerminateRequested():
+                return None
+            case _:
+                pass
+        return entry
 
 
-def _rebased(entry: Entry, base: int) -> Entry:
-    if isinstance(entry, Received) and isinstance(entry.message, ChildEnded | HookCompleted):
-        return structs.replace(entry, message=structs.replace(entry.message, base=base))
-    return entry
+def _is_done(entry: Intended) -> bool:
+    """Whether a confirmed act of this kind is settled or done again. A subscription is asked for again: nothing waits
+    for its confirmation, and it changes the head."""
+    return not isinstance(entry.act, Subscribe)
+
+
+def _is_bound(entry: Intended) -> bool:
+    """Whether what this act made belongs to the old run alone."""
+    act = entry.act
+    return isinstance(act, OpenHook) or (isinstance(act, StartChild) and act.on_parent_end != "abandon")
+
+
+def _renamed(act: Act, old: RunId, new: RunId) -> Act:
+    """A child with an id that the author chose keeps it."""
+    return structs.replace(act, child=new) if isinstance(act, StartChild) and act.child == old else act
+
+
+def _resume(at: int) -> Received:
+    return Received(no=0, id=MessageId("resume:fork"), at=at, message=ResumeRequested())

@@ -17,12 +17,16 @@ from stepwell.model.messages import Message
 
 
 class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who started this run as a child, by which command, and what its end means for the child."""
+    """Who started this run as a child, by which command, and what its end means for the child.
+
+    `lineage` is the parent's: another run may have had its id before.
+    """
 
     run: RunId
     base: int
     command: CommandId
     on_parent_end: str = "cancel"
+    lineage: str = ""
 
 
 class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
@@ -149,10 +153,15 @@ class Intended(_Entry, tag="intended", frozen=True, kw_only=True, omit_defaults=
 
 
 class Confirmed(_Entry, tag="confirmed", frozen=True, kw_only=True, omit_defaults=True):
-    """It was done, or it cannot be: then `failure` says why."""
+    """It was done, or it cannot be: then `failure` says why.
+
+    `redo`: the run that this one was forked from did it, and its body went on. This run has to do it for itself; a
+    second confirmation follows.
+    """
 
     id: CommandId
     failure: Failure | None = None
+    redo: bool = False
 
 
 class MetadataChanged(_Entry, tag="metadata", frozen=True, kw_only=True, omit_defaults=True):

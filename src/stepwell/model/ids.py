@@ -13,9 +13,17 @@ Claim = NewType("Claim", str)
 MessageId = NewType("MessageId", str)
 
 
-def child_run_id(parent: RunId, base: int, command: CommandId) -> RunId:
-    """The id of a child run: the same for every replay of the command that starts it."""
-    return RunId("c" + _digest(f"{parent}.{base}.{command}"))
+def child_run_id(parent: RunId, base: int, command: CommandId, seed: str = "") -> RunId:
+    """The id of a child run: the same for every replay of the command that starts it.
+
+    The parent's seed tells apart the children of two runs that had one id after the other.
+    """
+    return RunId("c" + _digest(f"{parent}.{base}.{command}.{seed}"))
+
+
+def lineage(seed: str) -> str:
+    """Tells apart two runs that had one id after the other, and says nothing of the seed."""
+    return _digest(seed)[:8]
 
 
 def keyed_run_id(workflow: str, key: str) -> RunId:

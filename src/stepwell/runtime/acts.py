@@ -29,7 +29,7 @@ from stepwell.model.entries import (
     Subscribe,
 )
 from stepwell.model.failures import Failure
-from stepwell.model.ids import Claim, MessageId, RunId, event_message_id
+from stepwell.model.ids import Claim, CommandId, MessageId, RunId, event_message_id, lineage
 from stepwell.model.messages import CancelRequested, Event, Message, Signal
 from stepwell.model.runs import Head
 from stepwell.ports import MAX_SEQ, Backend, Delivered, Delivery, NewRun, Wanted
@@ -102,7 +102,13 @@ class Acts:
 
     async def _start_child(self, driver: Driver, command: ActCommand, act: StartChild) -> Failure | None:
         now = self._backend.clock.now()
-        parent = Parent(run=driver.run, base=driver.origin.base, command=command.id, on_parent_end=act.on_parent_end)
+        parent = Parent(
+            run=driver.run,
+            base=driver.origin.base,
+            command=command.id,
+            on_parent_end=act.on_parent_end,
+            lineage=lineage(driver.origin.seed),
+        )
         created = Created(
             workflow=act.workflow,
             version=act.version,
@@ -138,10 +144,17 @@ class Acts:
 
     async def _cancel_child(self, driver: Driver, command: ActCommand, child: RunId, reason: str) -> None:
         id = MessageId(f"cancel:{driver.run}.{driver.origin.base}.{command.id}")
-        await self.deliver(child, id, CancelRequested(reason=reason or "cancelled by its parent"))
+        message = CancelRequested(reason=reason or "cancelled by its parent")
+        answer = await self.deliver(child, id, message)
+        start_id = CommandId(command.id.removesuffix("/cancel"))
+        if answer.answer == "missing" and isinstance(start := driver.fold.open_acts.get(start_id), StartChild):
+            # Its creation is not confirmed, and may still come: create it now, so that the cancel has somewhere to go.
+            await self._start_child(driver, ActCommand(start_id, start), start)
+            await self.deliver(child, id, message)
 
     async def _send_signal(self, driver: Driver, command: ActCommand, act: SendSignal) -> Failure | None:
-        id = MessageId(f"signal:{driver.run}.{driver.origin.base}.{command.id}")
+        origin = driver.origin
+        id = MessageId(f"signal:{driver.run}.{origin.base}.{command.id}.{lineage(origin.seed)}")
         answer = await self.deliver(act.run, id, Signal(name=act.name, value=act.value))
         error: Exception
         if answer.answer == "closed":
