@@ -121,7 +121,7 @@ class Stepwell:
             self.registry.include(item)
         stack = AsyncExitStack()
         try:
-            self._backend = await backends.open(self.url, clock=self._clock)
+            self._backend = await self._open_backend()
             stack.push_async_callback(self._backend.close)
             if self._lifespan is not None:
                 self._resources = _by_type(await stack.enter_async_context(self._lifespan()))
@@ -226,6 +226,10 @@ class Stepwell:
         return await self.client.complete(token, self.registry.encode(value, what="the value of a hook"), id=id)
 
     # --- inside
+
+    async def _open_backend(self) -> Backend:
+        """A testing kit opens another one here."""
+        return await backends.open(self.url, clock=self._clock)
 
     async def _start_all(
         self, workflow: WorkflowRef[Any, Any] | str, inputs: Sequence[tuple[Any, ...]], options: StartOptions
