@@ -1,0 +1,208 @@
+"""Workers: bounds, draining, leases, takeover, other processes, a store that fails for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from stepwell import BackendError, Context, DefinitionError, Signal, Stepwell, step, workflow
+from stepwell.runtime.options import WorkerOptions
+from tests.helpers import run, until
+
+go_on = Signal("go_on", int)
+begun: list[str] = []
+stopped: list[str] = []
+QUICK = WorkerOptions(lease_ms=300, margin_ms=100, poll_ms=50)
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    begun.clear()
+    stopped.clear()
+
+
+@step
+async def slow(name: str) -> str:
+    begun.append(name)
+    try:
+        await asyncio.sleep(0.4 if len(begun) == 1 else 0)
+    except asyncio.CancelledError:
+        stopped.append(name)
+        raise
+    return name
+
+
+@step
+async def quick(n: int) -> int:
+    begun.append(str(n))
+    await asyncio.sleep(0.005)
+    return n
+
+
+@step
+async def block() -> int:
+    time.sleep(0.7)  # noqa: ASYNC251 - what a careless step does to its loop
+    return 1
+
+
+@workflow
+async def one_slow(ctx: Context, name: str) -> str:
+    return await slow(name)
+
+
+@workflow
+async def one_quick(ctx: Context, n: int) -> int:
+    return await quick(n)
+
+
+@workflow
+async def blocking(ctx: Context) -> int:
+    return await block()
+
+
+@workflow
+async def waiting(ctx: Context) -> int:
+    return await ctx.receive(go_on)
+
+
+WORKFLOWS = [one_slow, one_quick, blocking, waiting]
+
+
+def app_on(url: str, options: WorkerOptions = QUICK, *, worker: bool | None = None) -> Stepwell:
+    return Stepwell(url, include=WORKFLOWS, worker_options=options, worker=worker)
+
+
+def test_a_worker_holds_no_more_runs_than_it_may() -> None:
+    async def go() -> int:
+        most = 0
+        async with app_on("memory://", WorkerOptions(concurrency=5, poll_ms=50)) as app:
+            handles = await app.start_many(one_quick, range(40))
+            while not all([(await handle.head()).is_terminal for handle in handles]):
+                assert app.client.worker is not None
+                most = max(most, len(app.client.worker.active))
+                await asyncio.sleep(0.002)
+        return most
+
+    assert 1 <= run(go()) <= 5
+
+
+def test_leaving_the_app_parks_what_is_not_done(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+
+    async def go() -> tuple[str, int]:
+        async with app_on(url) as app:
+            handle = await app.start(one_slow, "x")
+            await asyncio.sleep(0.05)
+            assert app.client.worker is not None
+            await app.client.worker.stop(grace_ms=0)
+        async with app_on(url) as app:
+            return await app.handle(handle.id, one_slow).result(timeout=5), len(begun)
+
+    assert run(go()) == ("x", 2)
+    assert stopped == ["x"]
+
+
+def test_a_step_may_finish_within_the_grace(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+
+    async def go() -> str:
+        async with app_on(url) as app:
+            handle = await app.start(one_slow, "x")
+            await asyncio.sleep(0.05)
+        async with app_on(url, worker=False) as app:
+            return (await app.runs.get(handle.id)).status
+
+    assert run(go()) == "completed"
+    assert begun == ["x"]
+
+
+def test_another_worker_takes_over_when_the_lease_ends() -> None:
+    async def go() -> tuple[str, list[str]]:
+        async with app_on("memory://takeover") as first, app_on("memory://takeover", worker=False) as second:
+            handle = await first.start(one_slow, "x")
+            await until(lambda: _has_begun(1))
+            assert first.client.worker is not None
+            await first.client.worker._renewer.stop()  # this worker can no longer renew
+            async with second.worker(lease="300ms"):
+                result = await second.handle(handle.id, one_slow).result(timeout=5)
+            return result, begun
+
+    result, executions = run(go())
+    assert result == "x"
+    assert len(executions) == 2
+
+
+async def _has_begun(n: int) -> bool:
+    return len(begun) >= n
+
+
+def test_a_blocked_loop_keeps_its_runs(tmp_path: Path) -> None:
+    async def go() -> int:
+        async with app_on(f"sqlite:///{tmp_path / 'b.db'}") as app:
+            handle = await app.start(blocking)
+            result = await handle.result(timeout=5)
+            assert (await handle.head()).takes == 0
+            return result
+
+    assert run(go()) == 1
+
+
+def test_a_message_from_elsewhere_wakes_a_held_run(tmp_path: Path) -> None:
+    """The other app has its own connections to the same file, as another process would."""
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+
+    async def go() -> int:
+        async with app_on(url, WorkerOptions()) as app, app_on(url, worker=False) as other:
+            handle = await app.start(waiting)
+            await other.handle(handle.id).send(go_on, 3)
+            return await handle.result(timeout=2)
+
+    assert run(go()) == 3
+
+
+def test_a_run_started_elsewhere_is_noticed_soon(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'd.db'}"
+
+    async def go() -> float:
+        options = WorkerOptions(poll_ms=60_000)
+        async with app_on(url, options) as app, app_on(url, worker=False) as other, app.worker():
+            await asyncio.sleep(0.05)
+            begin = time.monotonic()
+            handle = await other.start(one_quick, 1)
+            await handle.result(timeout=30)
+            return time.monotonic() - begin
+
+    assert run(go()) < 30  # far less than the poll interval: it was told
+
+
+def test_a_full_disk_stops_runs_and_room_lets_them_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "full.db"
+
+    async def go() -> tuple[int, str]:
+        async with app_on(f"sqlite:///{path}?max_pages=60", WorkerOptions()) as app:
+            completed = 0
+            with pytest.raises(BackendError, match="full"):
+                for n in range(2000):
+                    handle = await app.start(one_quick, n, metadata={"filler": "x" * 2000})
+                    completed += 1
+            await asyncio.sleep(0.1)
+        async with app_on(f"sqlite:///{path}", WorkerOptions()) as app:
+            await handle_result(app, handle.id)
+            return completed, (await app.runs.get(handle.id)).status
+
+    completed, status = run(go())
+    assert completed > 3
+    assert status == "completed"
+
+
+async def handle_result(app: Stepwell, id: str) -> None:
+    await app.handle(id, one_quick).result(timeout=10)
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"lease": "-1s"}, {"colour": "red"}])
+def test_wrong_worker_options_are_named(options: dict[str, object]) -> None:
+    with pytest.raises(DefinitionError, match=next(iter(options))):
+        app_on("memory://").worker(**options)  # type: ignore[arg-type]
