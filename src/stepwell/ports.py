@@ -256,7 +256,7 @@ class Queue(Protocol):
     async def receive(
         self, queues: Sequence[str], *, limit: int, visibility_ms: int = 30_000, wait_ms: int = 0
     ) -> list[Received]:
-        """Up to `limit` jobs, oldest first; waits up to `wait_ms` for the first. They are hidden for `visibility_ms`."""
+        """Up to `limit` jobs, oldest first, hidden for `visibility_ms`; waits up to `wait_ms` for the first."""
 
     async def ack(self, receipts: Sequence[str]) -> None:
         """Remove jobs for good. A receipt whose visibility has ended is ignored."""

@@ -241,6 +241,7 @@ def test_an_event_published_before_the_wait_is_found(app_of: OpenApp) -> None:
     async def go() -> int:
         async with app_of(*WORKFLOWS) as app:
             await app.publish(paid, {"order": 1, "amount": 1})
+            await asyncio.sleep(0.005)
             handle = await app.start(sleepy_payment, 1)
             await asyncio.sleep(0.02)
             await app.publish(paid, {"order": 1, "amount": 33})

@@ -117,7 +117,8 @@ class Context:
         decode = self._decoder(source.type, f"{address.kind} {source.name}")
         plain_where = None if where is None else msgspec.json.decode(self._registry.encode(where, what="where="))
         detail = "" if plain_where is None else str(plain_where)
-        return await self._wait(address, decode, timeout=timeout, default=default, where=plain_where, detail=detail)
+        until = self._until(timeout, f"the timeout of {source.name}")
+        return await self._wait(address, decode, until=until, default=default, where=plain_where, detail=detail)
 
     async def receive_all(
         self, source: Signal[T] | Event[T], *, where: dict[str, Any] | None = None
@@ -138,8 +139,7 @@ class Context:
             if len(token) < 8:
                 raise DefinitionError(f"create_hook(token={token!r}): a token has 8 characters or more")
             await program.act(id, OpenHook(token=token))
-        until = None if timeout is None else program.now_ms + duration_ms(timeout, what="create_hook(timeout)")
-        return Hook(self, id, token, type, until)
+        return Hook(self, id, token, type, self._until(timeout, "create_hook(timeout)"))
 
     # --- children and other runs
 
@@ -244,15 +244,12 @@ class Context:
         address: Address,
         decode: Callable[[Received], Any],
         *,
-        timeout: Duration | None = None,
-        until: int | None = None,
+        until: int | None,
         default: Any = _MISSING,
         where: dict[str, Any] | None = None,
         detail: str = "",
     ) -> Any:
         program = self._program
-        if timeout is not None:
-            until = program.now_ms + duration_ms(timeout, what=f"the timeout of {address.name}")
         if until is None:
             return await program.receive(address, decode, where=where, detail=detail)
         try:
@@ -263,6 +260,9 @@ class Context:
             if default is not _MISSING:
                 return default
             raise TimeoutError(f"no {address.kind} {address.name} came in time") from None
+
+    def _until(self, timeout: Duration | None, what: str) -> int | None:
+        return None if timeout is None else self._program.now_ms + duration_ms(timeout, what=what)
 
     def _address(self, source: Signal[Any] | Event[Any]) -> Address:
         if isinstance(source, Event):
@@ -351,7 +351,8 @@ class ChildHandle(Generic[Out]):
             raise DefinitionError(f"child {self.id} was started with on_parent_end='abandon': its end is not reported")
         if self._result is None:
             address = Address("child", self._command)
-            self._result = await self._context._wait(address, self._decode, timeout=timeout, detail=self._act.child)
+            until = self._context._until(timeout, f"the timeout of {self.id}")
+            self._result = await self._context._wait(address, self._decode, until=until, detail=self._act.child)
         return self._result.get()  # type: ignore[no-any-return]
 
     async def send(self, signal: Signal[T], value: T) -> None:

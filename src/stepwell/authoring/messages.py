@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from stepwell.errors import DefinitionError
 
@@ -14,7 +14,11 @@ class _Named(Generic[T]):
 
     __slots__ = ("name", "type")
 
-    def __init__(self, name: str, type: type[T] | Any = Any) -> None:
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: _Named[Any], name: str, type: Any = ...) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:
         if not isinstance(name, str) or not name or len(name) > 200:
             raise DefinitionError(f"{self.__class__.__name__}({name!r}): give a name of 1 to 200 characters")
         self.name = name

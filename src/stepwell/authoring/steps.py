@@ -53,7 +53,7 @@ class Step(Generic[P, R]):
         self.spec = spec
         self.compensation: Step[..., Any] | None = None
         self.is_foreign = is_foreign
-        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))
+        self.is_async = _is_async(fn)
         self._fn = fn
         self._arity, self._signature = _shape(fn, spec.name)
         self.__name__ = spec.name
@@ -219,6 +219,11 @@ def _exception_types(value: Any, what: str) -> tuple[type[BaseException], ...]:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise DefinitionError(f"raises of {what} holds {kind!r}; give exception classes")
     return types
+
+
+def _is_async(fn: Callable[..., Any]) -> bool:
+    """Also for objects with an `async def __call__`."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
 def _shape(fn: Callable[..., Any], name: str) -> tuple[int, inspect.Signature | None]:

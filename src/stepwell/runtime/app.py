@@ -28,6 +28,7 @@ from stepwell.runtime.handles import Handle
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.runs import Runs
+from stepwell.runtime.sync import SyncStepwell
 from stepwell.runtime.worker import Worker
 
 In = TypeVar("In")
@@ -73,35 +74,42 @@ class WorkerKeywords(TypedDict, total=False):
     max_takes: int
 
 
-class Stepwell:
-    """Durable workflows over one backend.
+class AppKeywords(TypedDict, total=False):
+    """The options of an app.
 
     `include` lists modules, module names, workflows and steps. On an embedded backend (memory, SQLite), starting a run
     or waiting for one also starts a worker in this process, unless `worker=False` or one was started already.
-    `secrets` looks up what `Secret(name).reveal()` gives; by default the environment variable STEPWELL_SECRET_<NAME>.
+    `lifespan` yields what steps share; `secrets` looks up what `Secret(name).reveal()` gives, by default in the
+    environment variable STEPWELL_SECRET_<NAME>; `public_url` is what hook URLs begin with.
     """
 
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        include: Iterable[object] = (),
-        worker: bool | None = None,
-        codec: Codec | None = None,
-        lifespan: Lifespan | None = None,
-        secrets: Callable[[str], str] | Mapping[str, str] | None = None,
-        public_url: str = "http://127.0.0.1:7788",
-        clock: Clock | None = None,
-        worker_options: WorkerOptions | None = None,
-    ) -> None:
+    include: Iterable[object]
+    worker: bool | None
+    codec: Codec
+    lifespan: Lifespan
+    secrets: Callable[[str], str] | Mapping[str, str]
+    public_url: str
+    clock: Clock | None
+    worker_options: WorkerOptions
+
+
+class Stepwell:
+    """Durable workflows over one backend, which `url` names."""
+
+    def __init__(self, url: str = DEFAULT_URL, **options: Unpack[AppKeywords]) -> None:
+        unknown = sorted(set(options) - set(AppKeywords.__annotations__))
+        if unknown:
+            known = ", ".join(sorted(AppKeywords.__annotations__))
+            raise DefinitionError(f"Stepwell() has no option {unknown[0]!r}; there are: {known}")
         self.url = url
-        self._include = list(include)
-        self.registry = Registry(self._include, codec or Codec(), public_url=public_url)
-        self._wants_worker = worker
-        self._lifespan = lifespan
-        self._secrets = _secret_provider(secrets)
-        self._clock = clock
-        self._worker_options = worker_options or WorkerOptions()
+        self._include = list(options.get("include", ()))
+        public_url = options.get("public_url", "http://127.0.0.1:7788")
+        self.registry = Registry(self._include, options.get("codec") or Codec(), public_url=public_url)
+        self._wants_worker = options.get("worker")
+        self._lifespan = options.get("lifespan")
+        self._secrets = _secret_provider(options.get("secrets"))
+        self._clock = options.get("clock")
+        self._worker_options = options.get("worker_options") or WorkerOptions()
         self._stack: AsyncExitStack | None = None
         self._backend: Backend | None = None
         self._client: Client | None = None
@@ -160,6 +168,10 @@ class Stepwell:
     def worker(self, **options: Unpack[WorkerKeywords]) -> WorkerHandle:
         """A worker of this app: `async with app, app.worker(concurrency=100):`, or `await app.worker().run()`."""
         return WorkerHandle(self, _worker_options(self._worker_options, options))
+
+    def sync(self) -> SyncStepwell:
+        """The blocking twin, for programs without an event loop: `with app.sync() as s:`. Threads may share it."""
+        return SyncStepwell(self, close_within=self._worker_options.grace_ms / 1000 + 20)
 
     @property
     def client(self) -> Client:

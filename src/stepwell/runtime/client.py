@@ -31,6 +31,8 @@ from stepwell.runtime.hub import Hub
 from stepwell.runtime.payloads import loaded_frames, spilled_frame
 from stepwell.runtime.worker import Worker
 
+T = TypeVar("T")
+
 _LOOK_EVERY = 0.1
 _ANSWER_WITHIN = 30.0
 
@@ -127,12 +129,25 @@ class Client:
             return
         if created.workflow != start.created.workflow:
             raise RunConflictError(
-                f"run {start.id} exists, of workflow {created.workflow}, not {start.created.workflow}; choose another id"
+                f"run {start.id} exists, of workflow {created.workflow}, not {start.created.workflow}; "
+                "choose another id"
             )
         if bytes(created.input) != bytes(start.created.input):
             raise RunConflictError(f"run {start.id} exists with another input; choose another id")
 
+    async def create_run(self, run: NewRun) -> Head | None:
+        """Create a run as it shall be, un-owned; a head if its id is taken. Repeats itself until answered."""
+        (present,) = await self.repeated(lambda: self.backend.store.create([run]))
+        if present is None:
+            await self.backend.queue.notify([due_topic(run.head.queue)])
+        return present
+
     # --- reading
+
+    async def find(self, run: RunId) -> Head | None:
+        """The run's head, if there is such a run."""
+        (loaded,) = await self.backend.store.load([Wanted(run, MAX_SEQ, MAX_SEQ)])
+        return None if loaded is None else loaded.head
 
     async def head(self, run: RunId) -> Head:
         """The run's head; `RunNotFoundError`."""
@@ -248,12 +263,16 @@ class Client:
 
     async def _answered(self, run: RunId, id: MessageId, message: Message) -> Delivered:
         """Deliver again and again with the same id: an ambiguous outcome cannot double it."""
+        return await self.repeated(lambda: self.acts.deliver(run, id, message))
+
+    async def repeated(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until it is answered, for a while: only what is idempotent."""
         delay = 0.05
         loop = asyncio.get_running_loop()
         until = loop.time() + _ANSWER_WITHIN
         while True:
             try:
-                return await self.acts.deliver(run, id, message)
+                return await call()
             except BackendError:
                 if loop.time() + delay > until:
                     raise

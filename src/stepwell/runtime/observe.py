@@ -15,7 +15,7 @@ from stepwell.engine.loop import WorkflowLoop
 class ReplayFilter(logging.Filter):
     """Drops what a workflow body logs while it runs through what it has done before, or leaves memory."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
         """Whether the record is news."""
         loop = _get_running_loop()
         return loop.__class__ is not WorkflowLoop or not loop.program.is_replaying

@@ -198,7 +198,9 @@ class Worker:
         if not self.is_running:
             self._give_back(head.id, head.owner)
             return
-        self._activate(head, list(frames), (), self._lease_ends())
+        activation = self._prepare(head, list(frames), self._lease_ends())
+        if activation is not None:
+            self._begin(activation)
 
     def new_claim(self) -> Claim:
         """A fresh token, by which this worker can be told."""
@@ -270,11 +272,6 @@ class Worker:
         activation = self._prepare(head, frames, lease_ends)
         if activation is not None:
             await activation.put_mail(mail)
-            self._begin(activation)
-
-    def _activate(self, head: Head, frames: list[tuple[int, Frame]], mail: tuple[Mail, ...], lease_ends: float) -> None:
-        activation = self._prepare(head, frames, lease_ends)
-        if activation is not None:
             self._begin(activation)
 
     async def _resume(self, head: Head, driver: Driver, mail: tuple[Mail, ...], lease_ends: float) -> None:
