@@ -14,10 +14,6 @@ class _Named(Generic[T]):
 
     __slots__ = ("name", "type")
 
-    @overload
-    def __init__(self, name: str, type: type[T]) -> None: ...
-    @overload
-    def __init__(self: _Named[Any], name: str, type: Any = ...) -> None: ...
     def __init__(self, name: str, type: Any = Any) -> None:
         if not isinstance(name, str) or not name or len(name) > 200:
             raise DefinitionError(f"{self.__class__.__name__}({name!r}): give a name of 1 to 200 characters")
@@ -33,14 +29,35 @@ class Signal(_Named[T]):
 
     __slots__ = ()
 
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: Signal[Any], name: str, type: Any = ...) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:
+        super().__init__(name, type)
+
 
 class Event(_Named[T]):
     """A typed message to every run that waits for it, or comes to wait for it after it was published."""
 
     __slots__ = ()
 
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: Event[Any], name: str, type: Any = ...) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:
+        super().__init__(name, type)
+
 
 class Stream(_Named[T]):
     """A durable, ordered, typed sequence of chunks that a run and its steps write, and anybody reads while they do."""
 
     __slots__ = ()
+
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: Stream[Any], name: str, type: Any = ...) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:
+        super().__init__(name, type)
