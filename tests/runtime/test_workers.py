@@ -206,3 +206,71 @@ async def handle_result(app: Stepwell, id: str) -> None:
 def test_wrong_worker_options_are_named(options: dict[str, object]) -> None:
     with pytest.raises(DefinitionError, match=next(iter(options))):
         app_on("memory://").worker(**options)  # type: ignore[arg-type]
+
+
+@step(lease="5s")
+async def patient() -> int:
+    await asyncio.sleep(0.8)
+    return 1
+
+
+@workflow
+async def with_a_long_lease(ctx: Context) -> int:
+    return await patient()
+
+
+def test_a_step_may_ask_for_a_longer_lease() -> None:
+    async def go() -> tuple[int, int]:
+        options = WorkerOptions(lease_ms=300, margin_ms=100, renewal="loop")
+        app = Stepwell("memory://", include=[with_a_long_lease], worker_options=options)
+        async with app:
+            handle = await app.start(with_a_long_lease)
+            await asyncio.sleep(0.1)
+            head = await handle.head()
+            assert head.wake_at is not None
+            return await handle.result(timeout=5), head.wake_at - head.created_at
+
+    result, lease = run(go())
+    assert result == 1
+    assert lease > 4000
+
+
+@workflow
+async def napping(ctx: Context) -> int:
+    await ctx.sleep("2s")
+    return 1
+
+
+def test_runs_that_nap_give_way_to_runs_that_are_due() -> None:
+    async def go() -> int:
+        app = Stepwell("memory://", include=[napping, one_quick], worker_options=WorkerOptions(concurrency=2, poll_ms=20))
+        async with app:
+            for _ in range(2):
+                await app.start(napping)
+            handle = await app.start(one_quick, 7)
+            return await handle.result(timeout=1)
+
+    assert run(go()) == 7
+
+
+@step(timeout="10ms", retry=None)
+def stuck() -> None:
+    time.sleep(0.6)
+
+
+@workflow
+async def leaking(ctx: Context) -> None:
+    await stuck()
+
+
+def test_a_worker_whose_threads_all_hang_drains_and_stops() -> None:
+    async def go() -> bool:
+        app = Stepwell("memory://", include=[leaking], worker_options=WorkerOptions(threads=2))
+        async with app, app.worker() as worker:
+            for _ in range(2):
+                await app.start(leaking)
+            async with asyncio.timeout(5):
+                await worker.has_stopped.wait()
+            return worker.is_running
+
+    assert not run(go())

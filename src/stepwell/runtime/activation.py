@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from stepwell.codec import failure_of
 from stepwell.engine.driver import Arrival, Decision, Driver
-from stepwell.engine.program import ActCommand
+from stepwell.engine.program import ActCommand, StepCommand
 from stepwell.errors import ActivationError, BackendError, NotDurableError
 from stepwell.model.entries import Confirmed, Entry, FrameCodec, Intended, Received, Sent, Subscribe
 from stepwell.model.failures import Failure
@@ -52,6 +52,7 @@ class Activation:
         "is_draining",
         "is_gone",
         "lease_ends",
+        "lease_ms",
         "mail_known",
         "run",
         "running",
@@ -64,6 +65,7 @@ class Activation:
         self.head = head
         self.run = driver.run
         self.lease_ends = lease_ends
+        self.lease_ms = worker.options.lease_ms
         self.mail_known = head.mail
         self.running: dict[CommandId, RunningStep] = {}
         self.is_gone = False
@@ -252,8 +254,7 @@ class Activation:
             self.advance()
             return
         for command in decision.start:
-            if command.id not in self.running and not self.is_draining:
-                self.running[command.id] = self.worker.steps.start(self, command)
+            self._start(command)
         if decision.acts:
             self._begin_acts(decision.acts)
         if self._arrivals:
@@ -261,10 +262,25 @@ class Activation:
         else:
             self._rest()
 
+    def _start(self, command: StepCommand) -> None:
+        if command.id in self.running or self.is_draining:
+            return
+        lease_ms = command.definition.options.lease_ms
+        if lease_ms is not None and lease_ms > self.lease_ms:
+            self.lease_ms = lease_ms
+            self.worker.spawn(self._start_with_lease(command))
+        else:
+            self.running[command.id] = self.worker.steps.start(self, command)
+
+    async def _start_with_lease(self, command: StepCommand) -> None:
+        """A step that may hold the interpreter for long begins when the longer lease is the store's."""
+        if await self.worker.extend_lease(self) and command.id in self.driver.steps:
+            self.running[command.id] = self.worker.steps.start(self, command)
+
     def _copy_chunks(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if type(entry) is Sent:
-                self.writer(entry.stream).write(source="", attempt=1, k=entry.k, value=entry.value)
+                self.writer(entry.stream).write(source="", attempt=1, k=entry.k, value=entry.value, base=self.base)
 
     def _begin_acts(self, acts: list[ActCommand]) -> None:
         for act in acts:
@@ -450,6 +466,15 @@ class Activation:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def make_room(self) -> bool:
+        """Park now if the run only waits for a timer that is not far: others want its place. Whether it does."""
+        is_idle = self._timer is not None and not self.running and not self._act_tasks
+        if not is_idle or self._in_flight is not None or self._mail_task is not None:
+            return False
+        self._cancel_timer()
+        self._park_idle(self.driver.next_wake())
+        return True
 
     def drain(self) -> None:
         """Start nothing more; park as soon as nothing is under way."""

@@ -235,7 +235,8 @@ class Stepwell:
 
     async def complete(self, token: str, value: Any, *, id: str | None = None) -> RunId:
         """Complete a hook by its token. `HookError`. With an `id`, completing twice counts once."""
-        return await self.client.complete(token, self.registry.encode(value, what="the value of a hook"), id=id)
+        raw = self.registry.encode(value, type(value), what="the value of a hook")
+        return await self.client.complete(token, raw, id=id)
 
     # --- inside
 
@@ -385,7 +386,11 @@ class WorkerHandle:
 
         with _signals(loop, stop):
             async with self as worker:
-                await stopping.wait()
+                asked = loop.create_task(stopping.wait())
+                gone = loop.create_task(worker.has_stopped.wait())
+                await asyncio.wait([asked, gone], return_when=asyncio.FIRST_COMPLETED)
+                asked.cancel()
+                gone.cancel()
                 drained = loop.create_task(worker.stop())
                 hurried = loop.create_task(hurry.wait())
                 await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)

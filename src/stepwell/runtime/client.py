@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -69,20 +69,20 @@ class Client:
         """Create runs; a head where one was there already. If a worker with room is here, it holds them at once."""
         created = [await self._new_run(start) for start in starts]
         try:
-            answers = await self.backend.store.create([run for run, _ in created])
+            answers = await self.backend.store.create([run for run, _, _ in created])
         except BaseException:
             # It may have been created all the same; then its lease ends. The caller repeats with the same id.
-            self._unreserve(run.head for run, _ in created)
+            self._unreserve(run.head for run, _, _ in created)
             raise
         has_due = False
-        for (run, frame), present in zip(created, answers, strict=True):
+        for (run, frame, lease_ends), present in zip(created, answers, strict=True):
             if present is not None:
                 self._unreserve([run.head])
                 continue
             if run.head.owner is None:
                 has_due = True
-            elif self.worker is not None:
-                self.worker.adopt(run.head, [(1, frame)])
+            elif self.worker is not None and lease_ends is not None:
+                self.worker.adopt(run.head, [(1, frame)], lease_ends)
         if has_due:
             await self.backend.queue.notify([due_topic()])
         return list(answers)
@@ -92,7 +92,7 @@ class Client:
             if head.owner is not None and self.worker is not None:
                 self.worker.unreserve()
 
-    async def _new_run(self, start: NewStart) -> tuple[NewRun, Frame]:
+    async def _new_run(self, start: NewStart) -> tuple[NewRun, Frame, float | None]:
         clock = self.backend.clock
         now = clock.now()
         created = start.created
@@ -110,7 +110,8 @@ class Client:
         )
         worker = self.worker
         by = self.backend.store.identity
-        if worker is not None and start.delay_ms == 0 and worker.reserve(head):
+        lease_ends = None if worker is None or start.delay_ms else worker.reserve(head)
+        if worker is not None and lease_ends is not None:
             claim = worker.new_claim()
             head = msgspec.structs.replace(
                 head, owner=claim, status="running", takes=1, wake_at=now + worker.options.lease_ms
@@ -120,7 +121,7 @@ class Client:
         body = FrameCodec.encode(frame)
         if len(body) > 10_240:
             body = await spilled_frame(self.backend.blobs, start.id, frame)
-        return NewRun(head=head, frames=(body,)), frame
+        return NewRun(head=head, frames=(body,)), frame, lease_ends
 
     async def check_same(self, start: NewStart) -> None:
         """The run that is there was started in the same way; else `RunConflictError`."""

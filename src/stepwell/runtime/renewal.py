@@ -12,7 +12,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from stepwell.errors import BackendError
 from stepwell.model.ids import Claim, RunId
@@ -21,14 +22,25 @@ from stepwell.runtime.options import WorkerOptions
 
 _log = logging.getLogger("stepwell")
 _STALL_SECONDS = 60.0
+_BLOCKED_SECONDS = 1.0
+
+
+class Held(NamedTuple):
+    """A claim: until when this worker trusts it (monotonic seconds), and how long its lease is when renewed."""
+
+    run: RunId
+    claim: Claim
+    lease_ends: float
+    lease_ms: int
 
 
 class LeaseBook(Protocol):
     """What the worker tells about its claims. `claims` is called from the renewing thread."""
 
-    def claims(self) -> Sequence[tuple[RunId, Claim, float]]: ...
+    def claims(self) -> Sequence[Held]: ...
     def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None: ...
     def check_leases(self) -> None: ...
+    def running_steps(self) -> Sequence[str]: ...
 
 
 class Renewer:
@@ -85,7 +97,7 @@ class Renewer:
     def _has_stalled(self, loop: asyncio.AbstractEventLoop, main: int) -> bool:
         """Ask the main loop to move; tell whether it has moved lately."""
         try:
-            loop.call_soon_threadsafe(self._tick)
+            loop.call_soon_threadsafe(self._tick, self._clock.monotonic())
         except RuntimeError:
             return True
         if self._clock.monotonic() - self._ticked_at < max(_STALL_SECONDS, 2 * self._options.renew_every_ms / 1000):
@@ -95,22 +107,32 @@ class Renewer:
         _log.error("the event loop has not moved for a minute; its runs are let go. It is at:\n%s", stack)
         return True
 
-    def _tick(self) -> None:
-        self._ticked_at = self._clock.monotonic()
+    def _tick(self, asked_at: float) -> None:
+        now = self._ticked_at = self._clock.monotonic()
+        if now - asked_at > _BLOCKED_SECONDS:
+            steps = ", ".join(self._book.running_steps()) or "none"
+            _log.warning(
+                "the event loop was blocked for %.1f s; use `def` steps for what computes or blocks. Steps running: %s",
+                now - asked_at,
+                steps,
+            )
 
     async def _renew(self, call: Callable[..., object]) -> None:
-        started = self._clock.monotonic()
-        lease = self._options.lease_ms
-        ends = started + (lease - self._options.margin_ms) / 1000
-        # Only what has less than two thirds left: a run shorter than a third of a lease never renews.
-        soon = started + (lease * 2 / 3 - self._options.margin_ms) / 1000
-        due = [(run, claim) for run, claim, lease_ends in self._book.claims() if lease_ends <= soon]
-        if due:
+        by_lease: dict[int, list[tuple[RunId, Claim]]] = {}
+        for held in self._book.claims():
+            # Only what has less than two thirds left: a run shorter than a third of a lease never renews.
+            if held.lease_ends <= self._ends(held.lease_ms * 2 // 3):
+                by_lease.setdefault(held.lease_ms, []).append((held.run, held.claim))
+        for lease_ms, due in by_lease.items():
+            ends = self._ends(lease_ms)
             try:
-                answers = await self._store.renew(due, lease)
+                answers = await self._store.renew(due, lease_ms)
             except BackendError as error:
                 _log.warning("leases of %d runs could not be renewed: %s", len(due), error)
-            else:
-                results = [(run, claim, mail) for (run, claim), mail in zip(due, answers, strict=True)]
-                call(lambda: self._book.renewed(results, ends))
+                continue
+            results = [(run, claim, mail) for (run, claim), mail in zip(due, answers, strict=True)]
+            call(partial(self._book.renewed, results, ends))
         call(self._book.check_leases)
+
+    def _ends(self, lease_ms: int) -> float:
+        return self._clock.monotonic() + (lease_ms - self._options.margin_ms) / 1000

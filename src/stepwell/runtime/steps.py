@@ -67,6 +67,7 @@ class StepRunner:
         self.clock = clock
         self.resources = resources
         self.secrets = secrets
+        self.on_exhausted: Callable[[], None] | None = None
         self.leaked_threads = 0
         self.max_threads = threads
         self._pool: ThreadPoolExecutor | None = None
@@ -270,6 +271,8 @@ class RunningStep:
         if future.done():
             return
         runner.leaked_threads += 1
+        if runner.leaked_threads >= runner.max_threads and runner.on_exhausted is not None:
+            runner.on_exhausted()
 
         def returned(future: asyncio.Future[Any]) -> None:
             runner.leaked_threads -= 1
@@ -328,7 +331,7 @@ class RunningStep:
         writer = self._streams.get(stream)
         if writer is None:
             writer = self._streams[stream] = self.owner.writer(stream)
-        writer.write(source=self.id, attempt=self.command.attempt, k=k, value=raw)
+        writer.write(source=self.id, attempt=self.command.attempt, k=k, value=raw, base=self.owner.base)
 
     async def _flush(self) -> None:
         for writer in self._streams.values():

@@ -14,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from stepwell.authoring.context import function_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import failure_of
@@ -32,10 +34,11 @@ from stepwell.runtime.hub import Hub
 from stepwell.runtime.observe import is_debugging, quiet_replay
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.payloads import loaded_frames
-from stepwell.runtime.renewal import Renewer
+from stepwell.runtime.renewal import Held, Renewer
 from stepwell.runtime.steps import StepRunner
 
 _log = logging.getLogger("stepwell")
+_DEBUG_LEASE_MS = 86_400_000
 _GC_DEFAULT_MAX = 2000
 """The default thresholds of the Pythons that there are: 700, and 2000 from 3.14 on."""
 
@@ -57,6 +60,8 @@ class Worker:
         resources: Mapping[type, Any] | None = None,
         secrets: Callable[[str], str] | None = None,
     ) -> None:
+        if is_debugging():
+            options = structs.replace(options, lease_ms=_DEBUG_LEASE_MS)
         self.backend = backend
         self.registry = registry
         self.options = options
@@ -74,6 +79,7 @@ class Worker:
             resources=resources or {},
             secrets=secrets,
         )
+        self.steps.on_exhausted = self._threads_exhausted
         self.active: dict[RunId, Activation] = {}
         self.has_stopped = asyncio.Event()
         self._hub = hub
@@ -115,7 +121,8 @@ class Worker:
 
     async def stop(self, *, grace_ms: int | None = None) -> None:
         """Take nothing more, let running steps finish within the grace, park every run so that others may take it."""
-        if self.has_stopped.is_set():
+        if self._is_stopping:
+            await self.has_stopped.wait()
             return
         self._is_stopping = True
         self._bell.set()
@@ -132,10 +139,11 @@ class Worker:
             self._release(activation, self.clock.now())
         await self.parks.drain()
         await self._renewer.stop()
-        for task in list(self._tasks):
+        others = self._tasks - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=5)
+        if others:
+            await asyncio.wait(others, timeout=5)
         for driver in self._cache.values():
             driver.evict()
         self._cache.clear()
@@ -144,6 +152,10 @@ class Worker:
         if self._gc_before is not None:
             gc.set_threshold(*self._gc_before)
         self.has_stopped.set()
+
+    def _threads_exhausted(self) -> None:
+        _log.error("all threads for sync steps hang past their time limits; this worker drains and stops")
+        self.spawn(self.stop())
 
     def _tune_gc(self) -> None:
         before = gc.get_threshold()
@@ -179,26 +191,29 @@ class Worker:
         """How many more runs may be held now."""
         return self.options.concurrency - len(self.active) - self._reserved
 
-    def reserve(self, head: Head) -> bool:
-        """Promise a place for a run that is about to be created with a claim of this worker; False: no room."""
+    def reserve(self, head: Head) -> float | None:
+        """Promise a place for a run that is about to be created with a claim of this worker. None: no room.
+
+        Answers when the lease of that claim ends, counted from now, which is before the request.
+        """
         if not self.is_running or self.free <= 0 or head.queue not in self.options.queues:
-            return False
+            return None
         if self.registry.find(head.workflow, head.version) is None:
-            return False
+            return None
         self._reserved += 1
-        return True
+        return self._lease_ends()
 
     def unreserve(self) -> None:
         """The run was not created after all."""
         self._reserved -= 1
 
-    def adopt(self, head: Head, frames: Sequence[tuple[int, Frame]]) -> None:
+    def adopt(self, head: Head, frames: Sequence[tuple[int, Frame]], lease_ends: float) -> None:
         """Hold a run that this process just created with a claim of its own."""
         self._reserved -= 1
         if not self.is_running:
             self._give_back(head.id, head.owner)
             return
-        activation = self._prepare(head, list(frames), self._lease_ends())
+        activation = self._prepare(head, list(frames), lease_ends)
         if activation is not None:
             self._begin(activation)
 
@@ -211,6 +226,8 @@ class Worker:
             self._bell.clear()
             wait_ms = self.options.poll_ms
             try:
+                if self.free <= 0:
+                    await self._make_room()
                 if self.free > 0:
                     wait_ms = await self._take()
             except BackendError as error:
@@ -221,6 +238,16 @@ class Worker:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_ms / 1000):
                         await self._bell.wait()
+
+    async def _make_room(self) -> None:
+        """Runs that are held through a short wait give way to runs that are due."""
+        now = self.clock.now()
+        due = await self.backend.store.peek_due(now, self.options.concurrency)
+        waiting = sum(hint.run not in self.active for hint in due)
+        for activation in list(self.active.values()):
+            if waiting <= 0:
+                return
+            waiting -= activation.make_room()
 
     async def _take(self) -> int:
         """Take what is due. Answers how long (ms) to wait before the next look; 0: there may be more."""
@@ -412,9 +439,15 @@ class Worker:
 
     # --- leases
 
-    def claims(self) -> Sequence[tuple[RunId, Claim, float]]:
+    def claims(self) -> Sequence[Held]:
         """All claims; called from the renewing thread."""
-        return [(item.run, item.driver.claim, item.lease_ends) for item in list(self.active.values())]
+        return [
+            Held(item.run, item.driver.claim, item.lease_ends, item.lease_ms) for item in list(self.active.values())
+        ]
+
+    def running_steps(self) -> Sequence[str]:
+        """The steps under way, by run."""
+        return [f"{item.run}/{id}" for item in self.active.values() for id in item.running][:10]
 
     def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None:
         """What a renewal answered."""
@@ -439,6 +472,21 @@ class Worker:
                     "the lease of run %s could not be renewed in time; its steps here are stopped", activation.run
                 )
                 self.drop(activation)
+
+    async def extend_lease(self, activation: Activation) -> bool:
+        """Renew at once, for as long as the activation now asks. Whether it is still ours."""
+        while not activation.is_gone:
+            ends = self.clock.monotonic() + (activation.lease_ms - self.options.margin_ms) / 1000
+            claim = (activation.run, activation.driver.claim)
+            try:
+                (mail,) = await self.backend.store.renew([claim], activation.lease_ms)
+            except BackendError as error:
+                _log.warning("run %s: %s; again in 1 s", activation.run, error)
+                await asyncio.sleep(1)
+                continue
+            self.renewed([(*claim, mail)], ends)
+            return not activation.is_gone
+        return False
 
     # --- inside
 
