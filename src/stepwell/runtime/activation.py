@@ -39,7 +39,7 @@ class Activation:
     """One claimed run, held by a worker until it parks, ends, or is lost."""
 
     __slots__ = (
-        "_act_tasks",
+        "_tasks",
         "_arrivals",
         "_in_flight",
         "_is_reset_due",
@@ -72,7 +72,7 @@ class Activation:
         self.is_draining = False
         self._arrivals: list[Arrival] = []
         self._in_flight: Decision | None = None
-        self._act_tasks: dict[CommandId, asyncio.Task[None]] = {}
+        self._tasks: dict[CommandId, asyncio.Task[None]] = {}
         self._mail_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
@@ -263,18 +263,20 @@ class Activation:
             self._rest()
 
     def _start(self, command: StepCommand) -> None:
-        if command.id in self.running or self.is_draining:
+        if command.id in self.running or command.id in self._tasks or self.is_draining:
             return
         lease_ms = command.definition.options.lease_ms
         if lease_ms is not None and lease_ms > self.lease_ms:
             self.lease_ms = lease_ms
-            self.worker.spawn(self._start_with_lease(command))
+            self._tasks[command.id] = self.worker.spawn(self._start_with_lease(command))
         else:
             self.running[command.id] = self.worker.steps.start(self, command)
 
     async def _start_with_lease(self, command: StepCommand) -> None:
         """A step that may hold the interpreter for long begins when the longer lease is the store's."""
-        if await self.worker.extend_lease(self) and command.id in self.driver.steps:
+        is_held = await self.worker.extend_lease(self)
+        self._tasks.pop(command.id, None)
+        if is_held and command.id in self.driver.steps:
             self.running[command.id] = self.worker.steps.start(self, command)
 
     def _copy_chunks(self, entries: Sequence[Entry]) -> None:
@@ -284,8 +286,8 @@ class Activation:
 
     def _begin_acts(self, acts: list[ActCommand]) -> None:
         for act in acts:
-            if act.id not in self._act_tasks:
-                self._act_tasks[act.id] = self.worker.spawn(self._perform(act))
+            if act.id not in self._tasks:
+                self._tasks[act.id] = self.worker.spawn(self._perform(act))
 
     async def _perform(self, act: ActCommand) -> None:
         delay = 0.05
@@ -300,7 +302,7 @@ class Activation:
             except Exception as error:  # the body shall know, whatever it is
                 _log.exception("run %s, %s failed", self.run, act.id)
                 failure = failure_of(error)
-            self._act_tasks.pop(act.id, None)
+            self._tasks.pop(act.id, None)
             self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
             return
 
@@ -382,7 +384,7 @@ class Activation:
             self.mail_arrived()
             return
         wake_at = driver.next_wake()
-        is_busy = bool(self.running or self._act_tasks)
+        is_busy = bool(self.running or self._tasks)
         if wake_at is None and is_busy:
             return
         now = self.worker.clock.now()
@@ -469,7 +471,7 @@ class Activation:
 
     def make_room(self) -> bool:
         """Park now if the run only waits for a timer that is not far: others want its place. Whether it does."""
-        is_idle = self._timer is not None and not self.running and not self._act_tasks
+        is_idle = self._timer is not None and not self.running and not self._tasks
         if not is_idle or self._in_flight is not None or self._mail_task is not None:
             return False
         self._cancel_timer()
@@ -479,7 +481,7 @@ class Activation:
     def drain(self) -> None:
         """Start nothing more; park as soon as nothing is under way."""
         self.is_draining = True
-        if self._in_flight is None and not self._arrivals and not self.running and not self._act_tasks:
+        if self._in_flight is None and not self._arrivals and not self.running and not self._tasks:
             self._cancel_timer()
             self._rest()
 
@@ -492,9 +494,9 @@ class Activation:
         for step in self.running.values():
             step.stop()
         self.running.clear()
-        for task in self._act_tasks.values():
+        for task in self._tasks.values():
             task.cancel()
-        self._act_tasks.clear()
+        self._tasks.clear()
         self.driver.evict()
 
     def forget(self) -> None:
