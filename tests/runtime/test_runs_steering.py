@@ -199,7 +199,7 @@ def test_a_query_steers_the_live_runs_that_it_matches() -> None:
 def test_a_query_without_conditions_steers_nothing() -> None:
     async def scenario() -> None:
         async with opened() as app:
-            with pytest.raises(DefinitionError, match="every live run"):
+            with pytest.raises(DefinitionError, match="no condition"):
                 await app.runs.cancel(RunQuery())
 
     run(scenario())

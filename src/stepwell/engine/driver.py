@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from stepwell.engine.fold import Fold, Obligation
-from stepwell.engine.prefix import Generation, rebased, settled_prefix
+from stepwell.engine.prefix import Generation, Where, rebased, settled_prefix
 from stepwell.engine.program import (
     Abandon,
     ActCommand,
@@ -439,7 +439,7 @@ class Driver:
                 random_base=self.origin.random_base,
                 unread=self.origin.unread,
                 history=rebased(
-                    settled_prefix([*self._journal, self.frame(decision)], None),
+                    settled_prefix([*self._journal, self.frame(decision)], Where.FAILURE),
                     Generation(self.run, self.origin.base, self.origin.seed),
                     Generation(self.run, self.seq + 1, self.origin.seed),
                 ),

@@ -154,13 +154,12 @@ class _Fold:
                 assert_never(entry)
 
     def _begin(self, entry: Created | ContinuedAsNew) -> None:
-        self._base = self._seq
+        old_base, self._base = self._base, self._seq
         self.generations += 1
         if isinstance(entry, Created):
             self.created = entry
             self.metadata = dict(entry.metadata)
             return
-        self.metadata = dict(entry.created.metadata)
         if self.created is None:
             # The frames of earlier generations are not here, so this is all that is known of their steps.
             self.created, at = entry.created, self._at
@@ -168,11 +167,27 @@ class _Fold:
                 self._at = frame.at
                 self._add_all(frame.entries)
             self._at = at
+        else:
+            self._carry(old_base, entry)
+        self.metadata = dict(entry.created.metadata)
         self.items.append(
             GenerationItem(
                 seq=self._seq, at=self._at, input=entry.input, retries=entry.retries, not_before=entry.not_before
             )
         )
+
+    def _carry(self, old_base: int, entry: ContinuedAsNew) -> None:
+        """What a retried generation kept is the same thing as before, except children that it starts again."""
+        acts = {}
+        for kept in (kept for frame in entry.history for kept in frame.entries):
+            id = getattr(kept, "id", "")
+            for kind in ("step", "child", "act"):
+                if (place := self._places.get((kind, old_base, id))) is not None:
+                    self._places[kind, self._base, id] = place
+            if isinstance(kept, Intended):
+                acts[kept.id] = kept.act
+            if isinstance(kept, Confirmed) and kept.redo:
+                self._intended(kept.id, acts[kept.id])
 
     def _step(self, entry: StepCompleted | StepFailed | AttemptFailed | StepProgressed) -> None:
         known = self._find("step", self._base, entry.id)

@@ -9,6 +9,7 @@ confirmed to the body and are done again (`Confirmed.redo`). Everything else tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from msgspec import Raw, structs
@@ -16,6 +17,7 @@ from msgspec import Raw, structs
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
+    CancelChild,
     Confirmed,
     ContinuedAsNew,
     Created,
@@ -26,6 +28,7 @@ from stepwell.model.entries import (
     OpenHook,
     Patched,
     Received,
+    SendSignal,
     StartChild,
     StepCompleted,
     StepFailed,
@@ -47,6 +50,13 @@ from stepwell.model.messages import (
 
 RUN_TIMEOUT = "run timeout"
 """The name of the timer that bounds a whole run."""
+
+
+class Where(Enum):
+    """Where to cut, other than at a step."""
+
+    FAILURE = "failure"
+    END = "end"
 
 
 class Generation(NamedTuple):
@@ -73,19 +83,19 @@ def generation_start(frame: Frame) -> Created | ContinuedAsNew:
 
 
 def settled_prefix(
-    frames: Sequence[Frame], from_step: CommandId | None, *, edits: Mapping[CommandId, Raw] | None = None
+    frames: Sequence[Frame], cut: CommandId | Where, *, edits: Mapping[CommandId, Raw] | None = None
 ) -> tuple[Frame, ...]:
-    """What replays up to, and not including, the outcome of `from_step` (None: what made the run fail).
+    """What replays up to, and not including, the cut: the outcome of a step, or a place.
 
-    `frames` are those of one generation, with or without its first. Without `from_step` the cut is at the first step or
-    child that failed, or at the cancel that ended the run; if there is none, nothing is cut but the end.
+    `frames` are those of one generation, with or without its first. `FAILURE` is the first step or child that failed,
+    or the cancel that ended the run; if there is none, and with `END`, nothing is cut but the end.
 
     Times are kept, so timers fire as they did. Messages to the body that came after the cut follow in a last frame,
-    because nothing that was accepted may be lost; so do the results of children that were started before it. `edits`
-    are new results of steps before the cut, or of `from_step` itself, which then stays and ends the prefix.
+    because nothing that was accepted may be lost; so do the results of children that were started before it, unless
+    the body sent them something after it. `edits` are new results of steps before the cut, or of the step to cut at,
+    which then stays and ends the prefix.
     """
-    is_cut = _cut(frames, from_step, edits or {})
-    kept, late = _divided(frames, is_cut)
+    kept, late = _divided(frames, _cut(frames, cut, edits or {}))
     entries = [entry for frame in kept for entry in frame.entries] + late
     rule = _Rule(entries, edits or {})
     result = [structs.replace(frame, entries=rule.applied(frame.entries)) for frame in kept]
@@ -134,16 +144,18 @@ class _Cut(NamedTuple):
     entry: int
 
 
-def _cut(frames: Sequence[Frame], from_step: CommandId | None, edits: Mapping[CommandId, Raw]) -> _Cut:
+def _cut(frames: Sequence[Frame], cut: CommandId | Where, edits: Mapping[CommandId, Raw]) -> _Cut:
+    if cut is Where.END:
+        return _Cut(len(frames), 0)
     is_stopped = _is_stopped(frames)
     for number, frame in enumerate(frames):
         for index, entry in enumerate(_own(frame)):
-            if from_step is None:
+            if cut is Where.FAILURE:
                 is_here = _is_stop(entry) if is_stopped else _is_failure(entry)
             else:
-                is_here = isinstance(entry, StepCompleted | StepFailed) and entry.id == from_step
+                is_here = isinstance(entry, StepCompleted | StepFailed) and entry.id == cut
             if is_here:
-                return _Cut(number, index + (from_step in edits))
+                return _Cut(number, index + (cut in edits))
     return _Cut(len(frames), 0)
 
 
@@ -183,16 +195,27 @@ def _divided(frames: Sequence[Frame], cut: _Cut) -> tuple[list[Frame], list[Entr
             rest = [entry for entry in entries[cut.entry :] if isinstance(entry, Patched)]
             kept.append(structs.replace(frame, entries=(*entries[: cut.entry], *rest)))
             entries = entries[cut.entry :]
-        late.extend(entry for entry in entries if _may_be_late(entry))
-    return kept, late
+        late.extend(entries)
+    touched = {child for entry in late if isinstance(entry, Intended) and (child := _touched(entry)) is not None}
+    return kept, [entry for entry in late if _may_be_late(entry, touched)]
 
 
-def _may_be_late(entry: Entry) -> bool:
-    if isinstance(entry, Received):
-        message = entry.message
-        is_result = isinstance(message, ChildEnded) and message.status == "completed"
-        return is_result or isinstance(message, Signal | Event | HookCompleted)
-    return isinstance(entry, Confirmed)
+def _may_be_late(entry: Entry, touched: set[RunId]) -> bool:
+    if not isinstance(entry, Received):
+        return isinstance(entry, Confirmed)
+    message = entry.message
+    if isinstance(message, ChildEnded):
+        return message.status == "completed" and message.child not in touched
+    return isinstance(message, Signal | Event | HookCompleted)
+
+
+def _touched(entry: Intended) -> RunId | None:
+    """The run that the body sent something to: if it is a child, that is to happen again, and needs it alive."""
+    match entry.act:
+        case SendSignal(run=run) | CancelChild(child=run):
+            return run
+        case _:
+            return None
 
 
 # --- what to keep
@@ -237,7 +260,7 @@ class _Rule:
             case Confirmed(id=id):
                 if id not in self._acts:
                     return None
-                return structs.replace(entry, redo=True) if id in self._redone else entry
+                return structs.replace(entry, redo=id in self._redone)
             case Received():
                 return self._kept_message(entry)
             case StepCompleted(id=id) | StepFailed(id=id) if id in self._edits:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from typing import Unpack, overload
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Unpack, get_args, overload
+
+from msgspec import UNSET
 
 from stepwell.authoring.registry import Registry
 from stepwell.engine.history import timeline
@@ -11,14 +13,16 @@ from stepwell.engine.timeline import Timeline
 from stepwell.errors import DefinitionError
 from stepwell.model.durations import Duration
 from stepwell.model.ids import RunId
-from stepwell.model.runs import Head, LiveStatus, Page, RunQuery
+from stepwell.model.runs import Head, LiveStatus, Page, RunQuery, Status
 from stepwell.runtime.bulk import RunResult, Verb, all_runs, chosen, for_each
 from stepwell.runtime.client import Client, NewStart
 from stepwell.runtime.following import RunEvent, run_events
+from stepwell.runtime.forking import Forking
 from stepwell.runtime.querying import RunFilters, run_query
 from stepwell.runtime.steering import Steering
 
-_LIVE: tuple[LiveStatus, ...] = ("queued", "running", "waiting", "paused")
+_LIVE: tuple[Status, ...] = get_args(LiveStatus)
+_RETRIED: tuple[Status, ...] = ("failed", "cancelled", "terminated", "dead")
 
 
 class Runs:
@@ -32,6 +36,7 @@ class Runs:
         self._client = client
         self._registry = registry
         self._steering = Steering(client)
+        self._forking = Forking(client, registry)
 
     # --- looking
 
@@ -122,6 +127,39 @@ class Runs:
         """Let paused runs go on. `RunClosedError`; a run that is not paused goes on as it did."""
         return await self._live(runs, lambda run: self._steering.resume(run, request_id=request_id))
 
+    # --- starting over
+
+    @overload
+    async def retry(self, runs: str, *, id: str | None = None) -> RunId: ...  # type: ignore[overload-overlap]
+    @overload
+    async def retry(self, runs: Iterable[str] | RunQuery) -> _Results: ...
+    async def retry(self, runs: str | Iterable[str] | RunQuery, *, id: str | None = None) -> RunId | _Results:
+        """Start runs that failed or were stopped again, each as a new run (`<id>-retry`, `<id>-retry2`, or `id`).
+
+        It begins with everything that was settled before the first step or child that failed, or before the cancel; so
+        what a saga undid after that counts as done. `RunConflictError` if a run is open or completed.
+        """
+        if isinstance(runs, str):
+            return await self._forking.retry(RunId(runs), id=id)
+        return await self._many(runs, lambda run: self._forking.retry(run, id=None), _RETRIED)
+
+    async def fork(
+        self,
+        run: str,
+        *,
+        from_step: str | None = None,
+        edit: Mapping[str, Any] | None = None,
+        input: Any = UNSET,
+        id: str | None = None,
+    ) -> RunId:
+        """Make a new run that begins with this one's history up to `from_step`, and runs from there.
+
+        `edit` gives steps other results; without `from_step` the history ends with the last step edited, and without
+        both it is all there is. A new `input` alone starts from the beginning. Children that are open, hooks and
+        subscriptions are made anew; messages that came later are kept. `DefinitionError` names the steps there are.
+        """
+        return await self._forking.fork(RunId(run), from_step=from_step, edit=edit or {}, input=input, id=id)
+
     # --- inside
 
     async def restart(self, start: NewStart) -> None:
@@ -132,9 +170,12 @@ class Runs:
         if isinstance(runs, str):
             await verb(RunId(runs))
             return None
+        return await self._many(runs, verb, _LIVE)
+
+    async def _many(self, runs: Iterable[str] | RunQuery, verb: Verb, statuses: tuple[Status, ...]) -> _Results:
         if isinstance(runs, RunQuery) and runs == RunQuery():
-            raise DefinitionError("this RunQuery means every live run; name a workflow, a status, a tag or an age")
-        return await for_each(await chosen(self._client.backend.store, runs, _LIVE), verb)
+            raise DefinitionError("this RunQuery has no condition; name a workflow, a status, a tag or an age")
+        return await for_each(await chosen(self._client.backend.store, runs, statuses), verb)
 
 
 _Results = list[RunResult]

@@ -117,7 +117,9 @@ class MemoryStore:
             frames = tuple((seq, run.frames[seq]) for seq in range(after + 1, count + 1))
         except KeyError as hole:
             raise BackendError(f"the journal of run {want.run} has {count} frames, but not frame {hole}") from None
-        return Loaded(run.head, frames, tuple(run.inbox[want.mail :]))
+        inbox = run.inbox
+        known = want.mail + 1 - inbox[0].no if inbox else 0  # a fork's numbers go on where its origin's ended
+        return Loaded(run.head, frames, tuple(inbox[max(known, 0) :]))
 
     async def append(self, frames: Sequence[Append]) -> list[Appended]:
         with self._world.lock:
