@@ -1,0 +1,44 @@
+"""`stepwell send`, `publish`, `complete`: what comes to runs from outside, typed by hand."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from stepwell.cli.console import note
+from stepwell.cli.places import opened_app
+from stepwell.cli.problems import DONE
+from stepwell.cli.values import encoded, given_payload
+
+
+async def send(arguments: Namespace) -> int:
+    """Send a signal to a run. Its type is checked where the run receives it."""
+    value = given_payload(arguments.value, what="the signal's value")
+    async with opened_app(arguments.backend) as app:
+        is_new = await app.client.send(arguments.run, arguments.signal, value, id=arguments.message_id)
+    sent = {"run": arguments.run, "signal": arguments.signal, "new": is_new}
+    return _tell(arguments, sent, f"sent {arguments.signal} to {arguments.run}" + ("" if is_new else " (it had it)"))
+
+
+async def publish(arguments: Namespace) -> int:
+    """Publish an event."""
+    value = given_payload(arguments.value, what="the event's value")
+    async with opened_app(arguments.backend) as app:
+        count = await app.client.publish(arguments.event, value)
+    runs = "1 run that waits" if count == 1 else f"{count} runs that wait"
+    return _tell(arguments, {"event": arguments.event, "runs": count}, f"published {arguments.event} to {runs} for it")
+
+
+async def complete(arguments: Namespace) -> int:
+    """Complete a hook."""
+    value = given_payload(arguments.value, what="the hook's value")
+    async with opened_app(arguments.backend) as app:
+        run = await app.client.complete(arguments.token, value)
+    return _tell(arguments, {"run": run}, f"completed a hook of run {run}")
+
+
+def _tell(arguments: Namespace, result: dict[str, object], text: str) -> int:
+    if arguments.json:
+        print(encoded(result))
+    else:
+        note(text)
+    return DONE

@@ -1,0 +1,318 @@
+"""What can be typed: every command with its options, one sentence and an example. The code is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
+
+Parser = argparse.ArgumentParser
+
+
+class Command(NamedTuple):
+    """One command; two words in `name` are group and command. `code` is `module:function`, within this package."""
+
+    name: str
+    code: str
+    help: str
+    example: str
+    options: tuple[Callable[[Parser], object], ...] = ()
+
+
+# --- options that commands share
+
+
+def _backend(parser: Parser) -> None:
+    parser.add_argument("--backend", metavar="URL", help="where the runs are (default: $STEPWELL_BACKEND, ./.stepwell)")
+
+
+def _json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run_id(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the run's id")
+
+
+def _filters(parser: Parser) -> None:
+    parser.add_argument("--status", action="append", metavar="S", help="only of this status; repeat it, or write a,b")
+    parser.add_argument("--workflow", metavar="NAME", help="only of this workflow")
+    parser.add_argument(
+        "--tag", action="append", default=[], metavar="K=V", help="only with this tag; repeat it for more"
+    )
+    parser.add_argument("--since", metavar="AGE", help="only started within this time: 1h, 2d")
+
+
+def _many(parser: Parser) -> None:
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs; or choose by the options below")
+    _filters(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask before many runs are changed")
+
+
+def _reason(parser: Parser) -> None:
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; it is kept with the run")
+
+
+def _option(*names: str, **keywords: object) -> Callable[[Parser], object]:
+    return lambda parser: parser.add_argument(*names, **keywords)  # type: ignore[arg-type]
+
+
+_COMMANDS = (
+    Command(
+        "demo",
+        "demo.story:demo",
+        "watch a workflow that is killed half way and goes on",
+        "stepwell demo",
+        (
+            _option("--seconds", type=float, default=8.0, metavar="N", help="how slow the steps are made (default 8)"),
+            _option("--dir", metavar="DIR", help="where its files go (default ./.stepwell/demo)"),
+        ),
+    ),
+    Command(
+        "run",
+        "run:run",
+        "run a workflow here; the same --id again attaches and goes on",
+        "stepwell run orders.py:checkout --input '{\"id\": 7}' --id order-7",
+        (
+            _option("target", metavar="FILE:WORKFLOW", help="where the workflow is"),
+            _option("--input", metavar="JSON", help="its input; @FILE reads a file, - reads stdin"),
+            _option("--id", metavar="ID", help="the run's id (default: a new one)"),
+            _backend,
+        ),
+    ),
+    Command(
+        "worker",
+        "work:worker",
+        "work on due runs until SIGTERM or Ctrl-C, then drain",
+        "stepwell worker orders:app --queues default,slow --concurrency 100",
+        (
+            _option("target", metavar="MODULE:app | FILE.py", help="the app, or a file with workflows"),
+            _option("--queues", metavar="A,B", help="the queues to serve (default: default)"),
+            _option("--concurrency", type=int, metavar="N", help="how many runs to hold at a time"),
+            _backend,
+        ),
+    ),
+    Command(
+        "runs list",
+        "runs:list_runs",
+        "list runs, newest first",
+        "stepwell runs list --status failed --since 1d",
+        (
+            _filters,
+            _option("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)"),
+            _option("--cursor", metavar="C", help="go on after the page that gave this cursor"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "runs show",
+        "show:show",
+        "draw what happened to a run",
+        "stepwell runs show order-7",
+        (
+            _run_id,
+            _option("--all", action="store_true", help="every step on a line of its own, also those of a fan-out"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "runs events",
+        "show:events",
+        "print a run's journal, entry by entry",
+        "stepwell runs events order-7 --follow",
+        (_run_id, _option("--follow", action="store_true", help="until the run ends"), _json, _backend),
+    ),
+    Command(
+        "runs explain",
+        "show:explain",
+        "say why a run is not moving, and what to do",
+        "stepwell runs explain order-7",
+        (_run_id, _json, _backend),
+    ),
+    Command(
+        "runs export",
+        "show:export",
+        "write a run with its whole history as JSON",
+        "stepwell runs export order-7 > order-7.json",
+        (_run_id, _backend),
+    ),
+    Command(
+        "runs cancel",
+        "steer:cancel",
+        "ask runs to stop; they may clean up",
+        "stepwell runs cancel order-7 --reason 'wrong address' --grace 30s",
+        (
+            _many,
+            _reason,
+            _option("--grace", metavar="TIME", help="terminate if it has not stopped by then"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "runs terminate",
+        "steer:terminate",
+        "end runs at once, without cleanup",
+        "stepwell runs terminate order-7",
+        (_many, _reason, _json, _backend),
+    ),
+    Command(
+        "runs pause",
+        "steer:pause",
+        "start nothing new in runs until they are resumed",
+        "stepwell runs pause --workflow checkout --yes",
+        (_many, _reason, _json, _backend),
+    ),
+    Command(
+        "runs resume",
+        "steer:resume",
+        "let paused runs go on",
+        "stepwell runs resume --status paused --yes",
+        (_many, _json, _backend),
+    ),
+    Command(
+        "runs retry",
+        "steer:retry",
+        "try failed runs again from their first failed step, as new runs",
+        "stepwell runs retry --status failed --workflow checkout --yes",
+        (_many, _json, _backend),
+    ),
+    Command(
+        "runs fork",
+        "steer:fork",
+        "start a new run that shares the beginning of another",
+        "stepwell runs fork order-7 --from-step charge --edit reserve='{\"ok\": true}'",
+        (
+            _run_id,
+            _option("--from-step", required=True, metavar="STEP", help="the first step that is done again"),
+            _option(
+                "--edit", action="append", default=[], metavar="STEP=JSON", help="another result for an earlier step"
+            ),
+            _option("--id", metavar="ID", help="the new run's id"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "send",
+        "messages:send",
+        "send a signal to a run",
+        'stepwell send order-7 approval \'{"by": "ada"}\'',
+        (
+            _run_id,
+            _option("signal", metavar="SIGNAL", help="the signal's name"),
+            _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
+            _option("--message-id", metavar="ID", help="sending the same id again counts once"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "publish",
+        "messages:publish",
+        "publish an event to every run that waits for it",
+        "stepwell publish paid '{\"order\": 7}'",
+        (
+            _option("event", metavar="EVENT", help="the event's name"),
+            _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "complete",
+        "messages:complete",
+        "complete a hook by its token",
+        "stepwell complete hk_... '{\"ok\": true}'",
+        (
+            _option("token", metavar="TOKEN", help="the hook's token"),
+            _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "check",
+        "check:check",
+        "find what replay cannot repeat; with --live, replay live runs against this code",
+        "stepwell check orders.py --live sqlite:///orders.db",
+        (
+            _option("files", nargs="+", metavar="FILE", help="files with workflows"),
+            _option("--live", metavar="URL", help="replay the live runs of this backend"),
+            _json,
+        ),
+    ),
+    Command(
+        "purge",
+        "purge:purge",
+        "delete runs that ended long ago",
+        "stepwell purge --older-than 30d --status completed --dry-run",
+        (
+            _option("--older-than", required=True, metavar="AGE", help="ended at least so long ago: 30d"),
+            _option("--status", action="append", metavar="S", help="only of this status; repeat it, or write a,b"),
+            _option("--workflow", metavar="NAME", help="only of this workflow"),
+            _option("--dry-run", action="store_true", help="only say how many"),
+            _option("--yes", action="store_true", help="do not ask"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "doctor",
+        "doctor:doctor",
+        "check this machine, the backend and a sample of the journals",
+        "stepwell doctor --json",
+        (
+            _option("--sample", type=int, default=100, metavar="N", help="runs to look into (default 100)"),
+            _json,
+            _backend,
+        ),
+    ),
+)
+_GROUPS = {"runs": "list runs, look into them, steer them"}
+
+
+class _OneParagraph(Parser):
+    """Says what is wrong with a command in one paragraph."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"stepwell: {message}\nSee: {self.prog} --help\n")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command as typed; `code` says what runs it. Prints help, and exits, by itself."""
+    top = _OneParagraph(
+        prog="stepwell",
+        description="Durable workflows: as simple as a function, as safe as a database.",
+        epilog="Begin with:  stepwell demo",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_OneParagraph)
+    groups: dict[str, argparse._SubParsersAction[_OneParagraph]] = {}
+    for command in _COMMANDS:
+        group, _, name = command.name.rpartition(" ")
+        if group and group not in groups:
+            parser = commands.add_parser(group, help=_GROUPS[group], description=_sentence(_GROUPS[group]))
+            groups[group] = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_OneParagraph)
+        _add(groups[group] if group else commands, name, command)
+    return top.parse_args(argv)
+
+
+def _add(commands: argparse._SubParsersAction[_OneParagraph], name: str, command: Command) -> None:
+    parser = commands.add_parser(
+        name,
+        help=command.help,
+        description=_sentence(command.help),
+        epilog=f"example:\n  {command.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for option in command.options:
+        option(parser)
+    parser.set_defaults(code=command.code)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

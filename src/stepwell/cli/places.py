@@ -1,0 +1,144 @@
+"""Where things are: the file with the workflows, and the backend with the runs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from stepwell.authoring.workflows import Workflow
+from stepwell.cli.problems import UNREACHABLE, CommandError
+from stepwell.runtime.app import DEFAULT_URL, Stepwell
+
+K = TypeVar("K")
+
+
+def split_target(text: str) -> tuple[str, str]:
+    """`orders.py:checkout` as file and name; the name may be empty. The colon of `C:\\orders.py` is no separator."""
+    place, colon, name = text.rpartition(":")
+    if not colon or "/" in name or "\\" in name or name.endswith(".py"):
+        return text, ""
+    return place, name
+
+
+def load_module(place: str) -> ModuleType:
+    """Import a file, or a module by its dotted name."""
+    path = Path(place)
+    if path.suffix == ".py" or path.is_file():
+        if not path.is_file():
+            raise CommandError(f"there is no file {place} in {Path.cwd()}; write FILE.py:NAME")
+        path = path.resolve()
+        module = _imported(*_name_of(path), what=place)
+        if Path(module.__file__ or "").resolve() != path:
+            raise CommandError(f"another module is called {module.__name__} ({module.__file__}); rename {place}")
+        return module
+    return _imported(place, Path.cwd(), what=place)
+
+
+def _name_of(path: Path) -> tuple[str, Path]:
+    """The dotted name of a file, and the folder in which that name starts: outside of all packages."""
+    names, folder = [path.stem], path.parent
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), folder
+
+
+def _imported(name: str, folder: Path, *, what: str) -> ModuleType:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise CommandError(f"there is no module {name}; write FILE.py:NAME or MODULE:NAME") from None
+        raise CommandError(f"{what} cannot be imported: {error}{_place_of(error)}") from error
+    except Exception as error:
+        raise CommandError(f"{what} cannot be imported: {type(error).__name__}: {error}{_place_of(error)}") from error
+
+
+def _place_of(error: BaseException) -> str:
+    """The user's line at which an import failed."""
+    if isinstance(error, SyntaxError):
+        return ""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<frozen") and file != __file__ and "importlib" not in file:
+            place = f" ({file}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
+
+
+def app_of(module: ModuleType, name: str = "") -> Stepwell | None:
+    """The app of a module: the one of that name, else `app`, else the only one that there is."""
+    if name:
+        found = getattr(module, name, None)
+        if not isinstance(found, Stepwell):
+            known = ", ".join(_named(module, Stepwell)) or "none"
+            raise CommandError(f"{module.__name__} has no app called {name!r}; its apps: {known}")
+        return found
+    apps = _named(module, Stepwell)
+    if "app" in apps:
+        return apps["app"]
+    return next(iter(apps.values())) if len(apps) == 1 else None
+
+
+def workflow_of(module: ModuleType, name: str) -> Workflow[Any, Any]:
+    """The workflow of that name or id in a module; without a name, the only one."""
+    found = _named(module, Workflow)
+    known = ", ".join(found) or "none"
+    if not name and len(found) == 1:
+        return next(iter(found.values()))
+    if not name:
+        raise CommandError(f"which workflow of {module.__name__}? write FILE:WORKFLOW; there are: {known}")
+    for key, workflow in found.items():
+        if name in (key, workflow.id):
+            return workflow
+    raise CommandError(f"{module.__name__} has no workflow {name!r}; it has: {known}")
+
+
+def _named(module: ModuleType, kind: type[K]) -> dict[str, K]:
+    return {key: value for key, value in vars(module).items() if isinstance(value, kind)}
+
+
+def backend_url(given: str | None, app: Stepwell | None = None, environment: Mapping[str, str] = os.environ) -> str:
+    """--backend, else STEPWELL_BACKEND, else the file's app's, else the database in ./.stepwell."""
+    return given or environment.get("STEPWELL_BACKEND") or (DEFAULT_URL if app is None else app.url)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL."""
+    if not url.startswith("sqlite:///"):
+        return None
+    return Path(unquote(url.removeprefix("sqlite:///").partition("?")[0]))
+
+
+def make_home(url: str) -> None:
+    """Create ./.stepwell if the database belongs in there, and keep it out of version control."""
+    path = sqlite_path(url)
+    home = Path(".stepwell")
+    if path is None or path.parent.parts[:1] != (".stepwell",):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ignore = home / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+
+
+def opened_app(given: str | None) -> Stepwell:
+    """An app over what is there, without workflows and without a worker. Looking never creates a database."""
+    url = backend_url(given)
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        raise CommandError(
+            f"there is no database {path} (in {Path.cwd()}): run this where the runs were started, or give --backend "
+            f"or STEPWELL_BACKEND, for example --backend sqlite:///{path.name}",
+            UNREACHABLE,
+        )
+    return Stepwell(url, worker=False)
