@@ -55,13 +55,15 @@ class Client:
         self.hub = hub
         self.acts = Acts(backend)
         self.worker: Worker | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self.look_seconds = 5.0
+        self._watchers: list[asyncio.Task[None]] = []
 
     async def close(self) -> None:
         """Stop watching."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait([self._watcher])
+        for watcher in self._watchers:
+            watcher.cancel()
+        if self._watchers:
+            await asyncio.wait(self._watchers)
 
     # --- starting
 
@@ -221,8 +223,12 @@ class Client:
     async def ended(self, run: RunId, timeout: float | None = None) -> Ended:
         """Wait for the run's end. `TimeoutError` leaves it running."""
         future = self.hub.wait(run)
-        if self._watcher is None:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch(), name="stepwell watcher")
+        if not self._watchers:
+            loop = asyncio.get_running_loop()
+            self._watchers = [
+                loop.create_task(self._watch(), name="stepwell watcher"),
+                loop.create_task(self._look_again(), name="stepwell lookout"),
+            ]
         try:
             if self.worker is None or run not in self.worker.active:
                 await self._look([run], must_exist=True)
@@ -235,11 +241,20 @@ class Client:
 
     async def _watch(self) -> None:
         async for _ in self.backend.queue.listen("runs"):
-            worker = self.worker
-            active = worker.active if worker is not None else {}
-            with contextlib.suppress(BackendError):
-                await self._look([run for run in self.hub.awaited() if run not in active])
+            await self._look_for_awaited()
             await asyncio.sleep(_LOOK_EVERY)
+
+    async def _look_again(self) -> None:
+        """Notices may be lost: who wrote the end may have died before telling."""
+        while True:
+            await asyncio.sleep(self.look_seconds)
+            await self._look_for_awaited()
+
+    async def _look_for_awaited(self) -> None:
+        worker = self.worker
+        active = worker.active if worker is not None else {}
+        with contextlib.suppress(BackendError):
+            await self._look([run for run in self.hub.awaited() if run not in active])
 
     async def _look(self, runs: list[RunId], *, must_exist: bool = False) -> None:
         if not runs:
