@@ -1,1 +1,57 @@
-"""What ships for tests: of programs that use Stepwell, and of backends."""
+"""What tests of workflows need: virtual time, fakes, crashes; and what tests of a backend need: `contracts`.
+
+With pytest there is nothing to import: ask for the fixture `stepwell`. See `StepwellTest`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepwell.testing import contracts
+    from stepwell.testing.crashing import Crash, CrashReport
+    from stepwell.testing.faults import Call, FaultyBackend, NthCall
+    from stepwell.testing.fixture import StepwellTest
+    from stepwell.testing.outcomes import TestRun
+    from stepwell.testing.virtual import DeadlockError, VirtualClock, VirtualLoop
+
+__all__ = [
+    "Call",
+    "Crash",
+    "CrashReport",
+    "DeadlockError",
+    "FaultyBackend",
+    "NthCall",
+    "StepwellTest",
+    "TestRun",
+    "VirtualClock",
+    "VirtualLoop",
+    "contracts",
+]
+
+_HOMES = {
+    "Call": "faults",
+    "Crash": "crashing",
+    "CrashReport": "crashing",
+    "DeadlockError": "virtual",
+    "FaultyBackend": "faults",
+    "NthCall": "faults",
+    "StepwellTest": "fixture",
+    "TestRun": "outcomes",
+    "VirtualClock": "virtual",
+    "VirtualLoop": "virtual",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when asked for: pytest loads this package in every project where Stepwell is installed."""
+    if name == "contracts":
+        return importlib.import_module("stepwell.testing.contracts")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"stepwell.testing.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,236 @@
+"""Crashes at every durable boundary: what a run must survive, tried out one by one.
+
+A worker's life can only be cut between two writes; what it does in between leaves no trace. So a run is carried out
+once to count the writes of its worker. Then, for each of them, it is carried out in a new world, where that write is
+the last thing the worker does, or the first that it no longer does. A new worker goes on from what is stored.
+
+A dead worker is a `FaultyBackend` that does nothing any more and answers whatever makes its worker stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+from stepwell.authoring.workflows import WorkflowRef
+from stepwell.model.durations import Duration
+from stepwell.model.entries import Ended
+from stepwell.model.ids import RunId
+from stepwell.model.runs import Page, RunQuery
+from stepwell.ports import Chunks, Delivered, Store, Taken
+from stepwell.runtime.handles import Handle
+from stepwell.testing.fakes import Effects, Fakes
+from stepwell.testing.faults import Call
+from stepwell.testing.scripts import Script, ended
+from stepwell.testing.virtual import RewoundClock
+from stepwell.testing.worlds import AppOptions, TestApp, World
+
+MAX_CRASHES = 2000
+"""Of longer runs, only every so many writes are tried."""
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """What is run, over and over. `start` holds the options of the start."""
+
+    workflow: WorkflowRef[Any, Any]
+    input: tuple[Any, ...]
+    fakes: Fakes
+    script: Script
+    timeout: Duration | None
+    start: dict[str, Any]
+
+
+class Crash(Struct, frozen=True, kw_only=True):
+    """One run: its worker was killed `when` its `write`-th write (such as "store.append") took effect.
+
+    `when` is None for the undisturbed run. `effects` counts how often each step's body ran, by step id; those of child
+    runs have the child's workflow and id before it.
+    """
+
+    when: Literal["before", "after"] | None
+    write: int
+    call: str
+    ended: Ended
+    effects: Counter[str]
+
+    def __str__(self) -> str:
+        if self.when is None:
+            return "undisturbed"
+        return f"killed {self.when} write {self.write} ({self.call})"
+
+
+class CrashReport(Struct, frozen=True):
+    """What became of a run under crashes. The first of `crashes` is the undisturbed run."""
+
+    crashes: tuple[Crash, ...]
+
+    @property
+    def results(self) -> list[Ended]:
+        """The ends, the undisturbed one first."""
+        return [crash.ended for crash in self.crashes]
+
+    @property
+    def repeated(self) -> dict[str, int]:
+        """Steps whose body ran more often under some crash than without: step id -> how often, at worst.
+
+        That it can happen is the nature of steps; what such a step does outside must bear it. See `idempotency_key`.
+        """
+        usual = self.crashes[0].effects
+        worst: Counter[str] = Counter()
+        for crash in self.crashes[1:]:
+            worst |= crash.effects
+        return {id: count for id, count in sorted(worst.items()) if count > usual[id]}
+
+    def assert_same(self) -> None:
+        """`AssertionError` with the crashes after which the run ended otherwise than undisturbed."""
+        usual = self.crashes[0].ended
+        others = [crash for crash in self.crashes if _outcome(crash.ended) != _outcome(usual)]
+        if others:
+            lines = [f"{crash}: {_described(crash.ended)}" for crash in others]
+            raise AssertionError("\n  ".join([f"undisturbed, it ended with: {_described(usual)}", *lines]))
+
+
+async def crash_everywhere(experiment: Experiment, options: AppOptions, world: World) -> CrashReport:
+    """Kill the worker before and after each of its writes. Results are not compared: see `CrashReport`."""
+    usual = await _Trial(experiment, options, world, 0).run()
+    crashes = [usual]
+    step = 1 + 2 * usual.write // MAX_CRASHES
+    for write in range(1, usual.write + 1, step):
+        crashes.append(await _Trial(experiment, options, world, write, "before").run())
+        crashes.append(await _Trial(experiment, options, world, write, "after").run())
+    return CrashReport(tuple(crashes))
+
+
+class _Doom:
+    """A policy that ends at write number `at` (0: never)."""
+
+    def __init__(self, at: int, when: Literal["before", "after"] | None) -> None:
+        self.at = at
+        self.when = when
+        self.writes = 0
+        self.call = ""
+        self.dead = asyncio.Event()
+
+    async def __call__(self, call: Call) -> Any:
+        if not self.dead.is_set() and call.is_write:
+            self.writes += 1
+            if self.writes == self.at:
+                self.call = call.name
+                if self.when == "after":
+                    await call.apply()
+                self.dead.set()
+        return _last_words(call) if self.dead.is_set() else await call.apply()
+
+
+class _Trial:
+    """One run in a world of its own, whose time begins where every other's begins."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        options: AppOptions,
+        world: World,
+        write: int,
+        when: Literal["before", "after"] | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.world = world
+        self.doom = _Doom(write, when)
+        self.effects = Effects()
+        self.url = f"memory://crash-{id(self):x}"
+        self.options = structs.replace(options, clock=RewoundClock(options.clock))
+
+    async def run(self) -> Crash:
+        world, apps = self.world, list(self.world.apps)
+        client = self._app(worker=False)
+        try:
+            with world.guard() as broken:
+                async with client:
+                    end = await self._run(client, broken)
+        finally:
+            world.apps[:] = apps
+        doom = self.doom
+        return Crash(
+            when=doom.when,
+            write=doom.at or doom.writes,
+            call=doom.call,
+            ended=end,
+            effects=self.effects.named(RunId(self.experiment.start["id"])),
+        )
+
+    async def _run(self, client: TestApp, broken: asyncio.Future[Any]) -> Ended:
+        given = self.experiment
+        async with self._app(policy=self.doom).worker():
+            handle: Handle[Any] = await client.start(given.workflow, *given.input, **given.start)
+            end = asyncio.ensure_future(ended(client, handle, given.script, timeout=given.timeout, broken=broken))
+            death = asyncio.ensure_future(self.doom.dead.wait())
+            try:
+                await asyncio.wait([end, death], return_when=asyncio.FIRST_COMPLETED)
+            except BaseException:
+                end.cancel()
+                raise
+            finally:
+                death.cancel()
+        try:
+            if not end.done():
+                await _end_leases(client.backend.store)
+                async with self._app().worker():
+                    return await end
+            return await end
+        finally:
+            end.cancel()
+
+    def _app(self, **options: Any) -> TestApp:
+        app = TestApp(self.url, self.options, self.effects, self.world, **options)
+        app.prepare(self.experiment.workflow, RunId(self.experiment.start["id"]), self.experiment.fakes)
+        return app
+
+
+async def _end_leases(store: Store) -> None:
+    """As if so much time had passed that the dead worker's leases had run out."""
+    cursor = None
+    while True:
+        page = await store.search(RunQuery(cursor=cursor, limit=1000))
+        await store.renew([(head.id, head.owner) for head in page.runs if head.owner is not None], 0)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _last_words(call: Call) -> Any:
+    """What a call of a dead process answers to its own code: whatever makes it let go without a fuss."""
+    match call.name:
+        case "store.take":
+            return Taken((), 0)
+        case "store.append" | "store.park":
+            return ["lost"] * len(call.args[0])
+        case "store.renew" | "store.load" | "store.create":
+            return [None] * len(call.args[0])
+        case "store.deliver":
+            return [Delivered("closed")] * len(call.args[0])
+        case "store.reserve":
+            return call.args[1]
+        case "store.search":
+            return Page(())
+        case "streams.read":
+            return Chunks((), 0)
+        case "store.peek_due" | "queue.receive":
+            return []
+        case "streams.append":
+            return True
+        case _:
+            return None
+
+
+def _outcome(end: Ended) -> tuple[object, ...]:
+    failure = end.failure
+    return end.status, bytes(end.value), None if failure is None else (failure.types, failure.message)
+
+
+def _described(end: Ended) -> str:
+    if end.failure is not None:
+        return f"{end.status}, {end.failure}"
+    return f"{end.status}, {bytes(end.value).decode()[:200]}"
