@@ -1,0 +1,1 @@
+"""How fast, beside the limit, a toy and a peer. `python -m benchmarks --help`."""
