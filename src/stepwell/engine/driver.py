@@ -100,6 +100,7 @@ class Driver:
         self.seq = frames[-1][0]
         self.at = frames[-1][1].at
         self.fold = Fold(head.id, frames)
+        self.ended = self.fold.ended
         self.steps: dict[CommandId, StepCommand] = {}
         self.program: Program | None = None
         self._make_program = make_program
@@ -110,11 +111,6 @@ class Driver:
         self._journal = None if retry is None else [*self.fold.kept, *(frame for _, frame in frames)]
 
     # --- what the runtime reads
-
-    @property
-    def ended(self) -> Ended | None:
-        """The run's last entry, once there is one."""
-        return self.fold.ended
 
     @property
     def mail(self) -> int:
@@ -399,7 +395,7 @@ class Driver:
                 self._continue(decision, input, unread=unread)
 
     def _end(self, decision: Decision, ended: Ended) -> None:
-        self.fold.ended = ended
+        self.ended = self.fold.ended = ended
         decision.stop.extend(id for id in self.steps if id not in self._delayed)
         self.steps.clear()
         self._delayed.clear()

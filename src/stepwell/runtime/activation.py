@@ -18,7 +18,7 @@ from stepwell.codec import failure_of
 from stepwell.engine.driver import Arrival, Decision, Driver
 from stepwell.engine.program import ActCommand, StepCommand
 from stepwell.errors import ActivationError, BackendError, NotDurableError
-from stepwell.model.entries import Confirmed, Entry, FrameCodec, Intended, Received, Sent, Subscribe
+from stepwell.model.entries import Confirmed, ContinuedAsNew, Entry, FrameCodec, Received, Sent, Subscribe
 from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId
 from stepwell.model.runs import Head
@@ -219,12 +219,11 @@ class Activation:
                 waiting=(),
                 error="" if ended.failure is None else str(ended.failure)[:500],
             )
-        if driver.is_restarting(decision):
+        if type(last) is ContinuedAsNew:
             return HeadChange(
                 base=driver.seq + 1, takes=0, metadata=self._metadata(), tags=dict(driver.fold.created.tags), waiting=()
             )
-        acts = [entry.act for entry in decision.entries if isinstance(entry, Intended)]
-        if any(isinstance(act, Subscribe) for act in acts):
+        if decision.acts and any(isinstance(command.act, Subscribe) for command in decision.acts):
             return HeadChange(tags={**driver.fold.created.tags, **subscriptions(driver.fold.acts.values())}, takes=1)
         return HeadChange(takes=1) if self._is_reset_due else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from stepwell.errors import BackendError
 
@@ -22,10 +22,8 @@ _RETRY_FIRST = 0.05
 _RETRY_MAX = 2.0
 
 
-class _Submitted(NamedTuple, Generic[Item, Answer]):
-    item: Item
-    done: Callable[[Answer], None]
-    is_wanted: Callable[[], bool] | None
+_Submitted = tuple[Item, Callable[[Answer], None], Callable[[], bool] | None]
+"""The item, what to call with the answer, and whether the item is still wanted."""
 
 
 class Batcher(Generic[Item, Answer]):
@@ -42,7 +40,7 @@ class Batcher(Generic[Item, Answer]):
         self, item: Item, done: Callable[[Answer], None], *, is_wanted: Callable[[], bool] | None = None
     ) -> None:
         """Call `done` with the answer. An item that is no longer wanted when a repeat is due is dropped silently."""
-        self._waiting.append(_Submitted(item, done, is_wanted))
+        self._waiting.append((item, done, is_wanted))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"stepwell {self._name}")
 
@@ -74,16 +72,16 @@ class Batcher(Generic[Item, Answer]):
         delay = _RETRY_FIRST
         while batch:
             try:
-                answers = await self._call([submitted.item for submitted in batch])
+                answers = await self._call([item for item, _, _ in batch])
             except BackendError as error:
                 _log.warning("%s: %s; again in %.2f s", self._name, error, delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _RETRY_MAX)
-                batch = [submitted for submitted in batch if submitted.is_wanted is None or submitted.is_wanted()]
+                batch = [submitted for submitted in batch if submitted[2] is None or submitted[2]()]
                 continue
-            for submitted, answer in zip(batch, answers, strict=True):
+            for (_, done, _), answer in zip(batch, answers, strict=True):
                 try:
-                    submitted.done(answer)
+                    done(answer)
                 except Exception:  # one run's failure is not another's
                     _log.exception("%s: following up an answer failed", self._name)
             return

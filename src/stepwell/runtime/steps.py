@@ -121,7 +121,8 @@ class RunningStep:
         self._sent: dict[str, int] = {}
         self.is_cancelled = False
         self.loop = asyncio.get_running_loop()
-        self.task: asyncio.Task[None] | None = self.loop.create_task(self._run(), context=command.context)
+        # Not loop.create_task(), which costs as much again.
+        self.task: asyncio.Task[None] | None = asyncio.Task(self._run(), loop=self.loop, context=command.context)
 
     def stop(self) -> None:
         """Nobody wants the result any more."""
