@@ -138,6 +138,7 @@ class Park(Struct, frozen=True, kw_only=True):
     status: Status | UnsetType = UNSET
     waiting: tuple[Wait, ...] | UnsetType = UNSET
     metadata: dict[str, Raw] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
 
 
 Parked = Literal["ok", "mail", "lost"]

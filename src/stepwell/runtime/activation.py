@@ -422,6 +422,7 @@ class Activation:
             status="paused" if driver.is_paused else "waiting",
             waiting=tuple(driver.waits())[:20],
             metadata=self._metadata(),
+            error="" if self.head.error else UNSET,
         )
         self._in_flight = Decision()
         self.worker.parks.submit(park, self._parked, is_wanted=self._is_wanted)

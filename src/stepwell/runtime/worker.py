@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from stepwell.authoring.context import function_program
 from stepwell.authoring.registry import Registry
@@ -39,6 +39,7 @@ from stepwell.runtime.steps import StepRunner
 
 _log = logging.getLogger("stepwell")
 _DEBUG_LEASE_MS = 86_400_000
+_ERROR_MAX = 4_000
 _GC_DEFAULT_MAX = 2000
 """The default thresholds of the Pythons that there are: 700, and 2000 from 3.14 on."""
 
@@ -421,7 +422,7 @@ class Worker:
         delay_ms = min(300_000, 1000 * 2 ** min(count, 10))
         _log.error("%s\n(run %s stays open; next try in %d s)", error, run, delay_ms // 1000)
         self._hub.activation_failed(run, error)
-        self._release(activation, self.clock.now() + delay_ms)
+        self._release(activation, self.clock.now() + delay_ms, error=str(error)[:_ERROR_MAX])
 
     def check_purity(self, activation: Activation) -> None:
         """With `impure_check`: tell of calls that replay cannot repeat, each place once."""
@@ -499,11 +500,11 @@ class Worker:
             if self.free <= 1:
                 self._bell.set()  # there was no room; now there is
 
-    def _release(self, activation: Activation, wake_at: int) -> None:
+    def _release(self, activation: Activation, wake_at: int, *, error: str | UnsetType = UNSET) -> None:
         claim = activation.driver.claim
         self._remove(activation)
         activation.abandon()
-        self.parks.submit(Park(run=activation.run, owner=claim, wake_at=wake_at), lambda _: None)
+        self.parks.submit(Park(run=activation.run, owner=claim, wake_at=wake_at, error=error), lambda _: None)
 
     async def _reload(self, activation: Activation) -> None:
         (loaded,) = await self.backend.store.load([Wanted(activation.run)])

@@ -151,7 +151,7 @@ class MemoryStore:
             return "lost"
         if park.mail is not None and park.mail != run.head.mail:
             return "mail"
-        fields = {name: getattr(park, name) for name in ("seq", "status", "waiting", "metadata")}
+        fields = {name: getattr(park, name) for name in ("seq", "status", "waiting", "metadata", "error")}
         given = {name: value for name, value in fields.items() if value is not UNSET}
         self._world.put(run, replace(run.head, owner=None, wake_at=park.wake_at, takes=park.takes, **given))
         return "ok"

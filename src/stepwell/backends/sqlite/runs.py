@@ -31,7 +31,7 @@ SEQ_BITS = 24
 """`pos` of a frame is `no << SEQ_BITS | seq`."""
 
 _HEAD_FIELDS = ("status", "wake_at", "takes", "base", "version", "ended_at", "tags", "metadata", "waiting", "error")
-_PARK_FIELDS = ("seq", "status", "waiting", "metadata")
+_PARK_FIELDS = ("seq", "status", "waiting", "metadata", "error")
 
 
 class TakeRequest(NamedTuple):
