@@ -14,11 +14,16 @@ from stepwell.errors import DefinitionError
 from stepwell.model.durations import Duration
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, LiveStatus, Page, RunQuery, Status
+from stepwell.runtime.archiving import restart
 from stepwell.runtime.bulk import RunResult, Verb, all_runs, chosen, for_each
 from stepwell.runtime.client import Client, NewStart
+from stepwell.runtime.explaining import Explanation, explain
+from stepwell.runtime.exporting import export_run, import_run
 from stepwell.runtime.following import RunEvent, run_events
 from stepwell.runtime.forking import Forking
 from stepwell.runtime.querying import RunFilters, run_query
+from stepwell.runtime.replaying import ReplayReport, replay_frames
+from stepwell.runtime.retention import delete_run, purge
 from stepwell.runtime.steering import Steering
 
 _LIVE: tuple[Status, ...] = get_args(LiveStatus)
@@ -160,11 +165,65 @@ class Runs:
         """
         return await self._forking.fork(RunId(run), from_step=from_step, edit=edit or {}, input=input, id=id)
 
-    # --- inside
-
     async def restart(self, start: NewStart) -> None:
-        """placeholder, see the next commit"""
-        raise NotImplementedError
+        """Start anew under the id of a run that ended; the old one is kept as `<id>~1`, `<id>~2`, ... without its
+        streams. Repeating it after a crash is safe. `RunConflictError`."""
+        await restart(self._client, start)
+
+    # --- taking away and bringing back
+
+    async def export(self, run: str, *, with_seed: bool = False) -> bytes:
+        """The run as one JSON document, payloads included. `RunNotFoundError`.
+
+        The seed stays out unless asked for: with it, the run's hook tokens can be forged.
+        """
+        return await export_run(self._client, RunId(run), with_seed=with_seed)
+
+    async def import_(self, data: bytes, *, id: str | None = None) -> RunId:
+        """Create a run from `export`, as `<id>-import` or `id`. It never starts by itself: one that had ended is there
+        to look into and fork; one that had not is paused. `DefinitionError`, `RunConflictError`."""
+        return await import_run(self._client, data, id=id)
+
+    @overload
+    async def delete(self, runs: str, *, force: bool = False) -> None: ...  # type: ignore[overload-overlap]
+    @overload
+    async def delete(self, runs: Iterable[str], *, force: bool = False) -> _Results: ...
+    async def delete(self, runs: str | Iterable[str], *, force: bool = False) -> _Results | None:
+        """Remove runs that have ended, with all that is theirs. `RunConflictError` if one has not ended, or is a child
+        whose parent is open; a child is also kept for a day after its end, unless `force`."""
+        if isinstance(runs, str):
+            await delete_run(self._client, RunId(runs), force=force)
+            return None
+        ids = [RunId(run) for run in dict.fromkeys(runs)]
+        return await for_each(ids, lambda run: delete_run(self._client, run, force=force))
+
+    async def purge(
+        self, older_than: Duration, *, dry_run: bool = False, force: bool = False, **filters: Unpack[RunFilters]
+    ) -> _Results:
+        """Delete the runs that ended longer ago than `older_than`, and match the filters; parents before children.
+
+        With `dry_run` nothing is deleted. A result per run; its error says why a run stays.
+        """
+        query = run_query(self._registry, None, filters)
+        return await purge(self._client, query, older_than=older_than, dry_run=dry_run, force=force)
+
+    # --- understanding
+
+    async def explain(self, run: str) -> Explanation:
+        """Why the run stands where it stands, and what to do. `RunNotFoundError`."""
+        return await explain(self._client, self._registry, RunId(run))
+
+    async def replay(self, run: str) -> ReplayReport:
+        """Run the code of this app through the run's journal, without doing anything. `RunNotFoundError`;
+        `DefinitionError` if the app has no code for it."""
+        loaded, frames = await self._client.journal(RunId(run), after=0)
+        head = loaded.head
+        workflow = self._registry.find(head.workflow, head.version)
+        if workflow is None:
+            raise DefinitionError(f"this app has no code for run {run}: workflow {head.workflow} v{head.version}")
+        return replay_frames(head.id, frames, workflow, self._registry)
+
+    # --- inside
 
     async def _live(self, runs: str | Iterable[str] | RunQuery, verb: Verb) -> _Results | None:
         if isinstance(runs, str):

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, overload
+
+from msgspec import UNSET
 
 from stepwell.authoring.messages import Event, Signal, Stream
 from stepwell.authoring.workflows import WorkflowRef
@@ -15,11 +17,13 @@ from stepwell.model.durations import Duration
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, Page, RunQuery
 from stepwell.runtime.bulk import RunResult
+from stepwell.runtime.explaining import Explanation
 from stepwell.runtime.following import RunEvent
 from stepwell.runtime.handles import Handle
 from stepwell.runtime.portal import Portal
 from stepwell.runtime.querying import RunFilters
 from stepwell.runtime.reading import StreamChunk
+from stepwell.runtime.replaying import ReplayReport
 from stepwell.runtime.runs import Runs
 
 if TYPE_CHECKING:
@@ -249,3 +253,78 @@ class SyncRuns:
     def resume(self, runs: str | Iterable[str] | RunQuery, *, request_id: str | None = None) -> _Results | None:
         """Let paused runs go on. `RunClosedError`; a run that is not paused goes on as it did."""
         return self._portal.run(cast("Any", self._inner).resume(runs, request_id=request_id))
+
+    @overload
+    def retry(self, runs: str, *, id: str | None = None) -> RunId: ...
+
+    @overload
+    def retry(self, runs: Iterable[str] | RunQuery) -> _Results: ...
+
+    def retry(self, runs: str | Iterable[str] | RunQuery, *, id: str | None = None) -> RunId | _Results:
+        """Start runs that failed or were stopped again, each as a new run (`<id>-retry`, `<id>-retry2`, or `id`).
+
+        It begins with everything that was settled before the first step or child that failed, or before the cancel; so
+        what a saga undid after that counts as done. `RunConflictError` if a run is open or completed.
+        """
+        return self._portal.run(cast("Any", self._inner).retry(runs, id=id))
+
+    def fork(
+        self,
+        run: str,
+        *,
+        from_step: str | None = None,
+        edit: Mapping[str, Any] | None = None,
+        input: Any = UNSET,
+        id: str | None = None,
+    ) -> RunId:
+        """Make a new run that begins with this one's history up to `from_step`, and runs from there.
+
+        `edit` gives steps other results; without `from_step` the history ends with the last step edited, and without
+        both it is all there is. A new `input` alone starts from the beginning. Children that are open, hooks and
+        subscriptions are made anew; messages that came later are kept. `DefinitionError` names the steps there are.
+        """
+        return self._portal.run(self._inner.fork(run, from_step=from_step, edit=edit, input=input, id=id))
+
+    def export(self, run: str, *, with_seed: bool = False) -> bytes:
+        """The run as one JSON document, payloads included. `RunNotFoundError`.
+
+        The seed stays out unless asked for: with it, the run's hook tokens can be forged.
+        """
+        return self._portal.run(self._inner.export(run, with_seed=with_seed))
+
+    def import_(self, data: bytes, *, id: str | None = None) -> RunId:
+        """Create a run from `export`, as `<id>-import` or `id`. It never starts by itself: one that had ended is there
+        to look into and fork; one that had not is paused. `DefinitionError`, `RunConflictError`.
+        """
+        return self._portal.run(self._inner.import_(data, id=id))
+
+    @overload
+    def delete(self, runs: str, *, force: bool = False) -> None: ...
+
+    @overload
+    def delete(self, runs: Iterable[str], *, force: bool = False) -> _Results: ...
+
+    def delete(self, runs: str | Iterable[str], *, force: bool = False) -> _Results | None:
+        """Remove runs that have ended, with all that is theirs. `RunConflictError` if one has not ended, or is a child
+        whose parent is open; a child is also kept for a day after its end, unless `force`.
+        """
+        return self._portal.run(cast("Any", self._inner).delete(runs, force=force))
+
+    def purge(
+        self, older_than: Duration, *, dry_run: bool = False, force: bool = False, **filters: Unpack[RunFilters]
+    ) -> _Results:
+        """Delete the runs that ended longer ago than `older_than`, and match the filters; parents before children.
+
+        With `dry_run` nothing is deleted. A result per run; its error says why a run stays.
+        """
+        return self._portal.run(self._inner.purge(older_than, dry_run=dry_run, force=force, **filters))
+
+    def explain(self, run: str) -> Explanation:
+        """Why the run stands where it stands, and what to do. `RunNotFoundError`."""
+        return self._portal.run(self._inner.explain(run))
+
+    def replay(self, run: str) -> ReplayReport:
+        """Run the code of this app through the run's journal, without doing anything. `RunNotFoundError`;
+        `DefinitionError` if the app has no code for it.
+        """
+        return self._portal.run(self._inner.replay(run))
