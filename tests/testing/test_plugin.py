@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import stepwell
+from stepwell import testing
 
 SRC = Path(stepwell.__file__).parent.parent
 
@@ -42,10 +45,33 @@ def test_the_entry_point_gives_every_project_the_fixture(tmp_path: Path) -> None
     (site / "entry_points.txt").write_text(_entry_points())
     (tmp_path / "test_mine.py").write_text(TEST)
 
-    done = _pytest(tmp_path, [str(SRC), str(site.parent)], "-W", "error", "-p", "no:cacheprovider")
+    done = _pytest(tmp_path, [str(SRC), str(site.parent)], "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio")
 
     assert "1 failed, 3 passed" in done, done
     assert "DeadlockError: everything waits" in done, done
+
+
+def test_the_plugin_imports_the_kit_only_when_it_is_used() -> None:
+    code = "import sys, stepwell.testing.plugin; print(*[name for name in sys.modules if 'stepwell.testing' in name])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        check=True,
+    )
+
+    assert sorted(done.stdout.split()) == ["stepwell.testing", "stepwell.testing.plugin"]
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
+    assert getattr(testing, name).__doc__
+
+
+def test_other_names_do_not_exist() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = testing.nothing
 
 
 def _entry_points() -> str:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepwell.runtime.replaying import ReplayReport, replay
     from stepwell.testing import contracts
     from stepwell.testing.crashing import Crash, CrashReport
     from stepwell.testing.faults import Call, FaultyBackend, NthCall
@@ -23,24 +24,28 @@ __all__ = [
     "DeadlockError",
     "FaultyBackend",
     "NthCall",
+    "ReplayReport",
     "StepwellTest",
     "TestRun",
     "VirtualClock",
     "VirtualLoop",
     "contracts",
+    "replay",
 ]
 
 _HOMES = {
-    "Call": "faults",
-    "Crash": "crashing",
-    "CrashReport": "crashing",
-    "DeadlockError": "virtual",
-    "FaultyBackend": "faults",
-    "NthCall": "faults",
-    "StepwellTest": "fixture",
-    "TestRun": "outcomes",
-    "VirtualClock": "virtual",
-    "VirtualLoop": "virtual",
+    "Call": "stepwell.testing.faults",
+    "Crash": "stepwell.testing.crashing",
+    "CrashReport": "stepwell.testing.crashing",
+    "DeadlockError": "stepwell.testing.virtual",
+    "FaultyBackend": "stepwell.testing.faults",
+    "NthCall": "stepwell.testing.faults",
+    "ReplayReport": "stepwell.runtime.replaying",
+    "StepwellTest": "stepwell.testing.fixture",
+    "TestRun": "stepwell.testing.outcomes",
+    "VirtualClock": "stepwell.testing.virtual",
+    "VirtualLoop": "stepwell.testing.virtual",
+    "replay": "stepwell.runtime.replaying",
 }
 
 
@@ -50,7 +55,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("stepwell.testing.contracts")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"stepwell.testing.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stepwell import testing
+
 if TYPE_CHECKING:
     from stepwell.testing.fixture import StepwellTest
 
@@ -26,9 +28,7 @@ def stepwell_options() -> dict[str, Any]:
 @pytest.fixture
 def stepwell(stepwell_options: dict[str, Any]) -> Generator[StepwellTest, None, None]:
     """Runs workflows in virtual time, with fakes: `run = await stepwell.run(checkout, order, fakes={...})`."""
-    from stepwell.testing.fixture import StepwellTest
-
-    with StepwellTest(**stepwell_options) as test:
+    with testing.StepwellTest(**stepwell_options) as test:
         yield test
 
 
