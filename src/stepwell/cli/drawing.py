@@ -224,13 +224,13 @@ def _shared_row(steps: Sequence[StepItem], end: int) -> Row:
 
 
 def _end_lines(timeline: Timeline, head: Head | None, columns: int, paint: Paint) -> list[str]:
-    ended = timeline.end
-    if ended is not None and ended.failure is not None:
-        return [paint(clip(f"  {ended.status}: {ended.failure}", columns), "red")]
-    if ended is not None:
-        reason = f": {ended.reason}" if ended.reason else ""
-        value = f" {bytes(ended.value).decode(errors='replace')}" if ended.status == "completed" else reason
-        return [clip(f"  {ended.status}{value}", columns)]
-    if head is None:
-        return []
-    return [clip(f"  {wait_text(head, wait)}", columns) for wait in head.waiting]
+    ended, style = timeline.end, ""
+    if ended is None:
+        texts = [] if head is None else [wait_text(head, wait) for wait in head.waiting]
+    elif ended.failure is not None:
+        texts, style = [f"{ended.status}: {ended.failure}"], "red"
+    elif ended.status == "completed":
+        texts = [f"completed: {bytes(ended.value).decode(errors='replace')}"]
+    else:
+        texts = [f"{ended.status}: {ended.reason}" if ended.reason else ended.status]
+    return [f"  {paint(clip(text, columns - 2), style)}" for text in texts]
