@@ -93,6 +93,7 @@ def test_every_module_is_used(shipped: list[Source]) -> None:
     names = {name for source in shipped for name, _ in source.imports()}
     used = names | {name.rpartition(".")[0] for name in names} | _entry_points()
     used |= {text for source in shipped for text in _strings(source) if text.startswith("stepwell.")}
+    used |= {"stepwell.__main__"}  # python -m stepwell
     doors = ("stepwell.testing.",)  # users import these; nothing of ours has to
     packages = {source.module for source in shipped if source.path.name == "__init__.py"}
 

@@ -46,7 +46,7 @@ def _call(code: str, arguments: object) -> int:
     import asyncio
 
     module, _, name = code.partition(":")
-    function = getattr(importlib.import_module(f"stepwell.cli.{module}"), name)
+    function = getattr(importlib.import_module(module), name)
     result: int = asyncio.run(function(arguments))
     return result
 

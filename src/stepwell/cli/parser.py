@@ -10,7 +10,7 @@ Parser = argparse.ArgumentParser
 
 
 class Command(NamedTuple):
-    """One command; two words in `name` are group and command. `code` is `module:function`, within this package."""
+    """One command; two words in `name` are group and command. `code` is `module:function`."""
 
     name: str
     code: str
@@ -60,7 +60,7 @@ def _option(*names: str, **keywords: object) -> Callable[[Parser], object]:
 _COMMANDS = (
     Command(
         "demo",
-        "demo.story:demo",
+        "stepwell.cli.demo.story:demo",
         "watch a workflow that is killed half way and goes on",
         "stepwell demo",
         (
@@ -70,7 +70,7 @@ _COMMANDS = (
     ),
     Command(
         "run",
-        "run:run",
+        "stepwell.cli.run:run",
         "run a workflow here; the same --id again attaches and goes on",
         "stepwell run orders.py:checkout --input '{\"id\": 7}' --id order-7",
         (
@@ -82,7 +82,7 @@ _COMMANDS = (
     ),
     Command(
         "worker",
-        "work:worker",
+        "stepwell.cli.work:worker",
         "work on due runs until SIGTERM or Ctrl-C, then drain",
         "stepwell worker orders:app --queues default,slow --concurrency 100",
         (
@@ -94,7 +94,7 @@ _COMMANDS = (
     ),
     Command(
         "runs list",
-        "runs:list_runs",
+        "stepwell.cli.runs:list_runs",
         "list runs, newest first",
         "stepwell runs list --status failed --since 1d",
         (
@@ -107,7 +107,7 @@ _COMMANDS = (
     ),
     Command(
         "runs show",
-        "show:show",
+        "stepwell.cli.show:show",
         "draw what happened to a run",
         "stepwell runs show order-7",
         (
@@ -119,28 +119,28 @@ _COMMANDS = (
     ),
     Command(
         "runs events",
-        "show:events",
+        "stepwell.cli.show:events",
         "print a run's journal, entry by entry",
         "stepwell runs events order-7 --follow",
         (_run_id, _option("--follow", action="store_true", help="until the run ends"), _json, _backend),
     ),
     Command(
         "runs explain",
-        "show:explain",
+        "stepwell.cli.show:explain",
         "say why a run is not moving, and what to do",
         "stepwell runs explain order-7",
         (_run_id, _json, _backend),
     ),
     Command(
         "runs export",
-        "show:export",
+        "stepwell.cli.show:export",
         "write a run with its whole history as JSON",
         "stepwell runs export order-7 > order-7.json",
         (_run_id, _backend),
     ),
     Command(
         "runs cancel",
-        "steer:cancel",
+        "stepwell.cli.steer:cancel",
         "ask runs to stop; they may clean up",
         "stepwell runs cancel order-7 --reason 'wrong address' --grace 30s",
         (
@@ -153,35 +153,35 @@ _COMMANDS = (
     ),
     Command(
         "runs terminate",
-        "steer:terminate",
+        "stepwell.cli.steer:terminate",
         "end runs at once, without cleanup",
         "stepwell runs terminate order-7",
         (_many, _reason, _json, _backend),
     ),
     Command(
         "runs pause",
-        "steer:pause",
+        "stepwell.cli.steer:pause",
         "start nothing new in runs until they are resumed",
         "stepwell runs pause --workflow checkout --yes",
         (_many, _reason, _json, _backend),
     ),
     Command(
         "runs resume",
-        "steer:resume",
+        "stepwell.cli.steer:resume",
         "let paused runs go on",
         "stepwell runs resume --status paused --yes",
         (_many, _json, _backend),
     ),
     Command(
         "runs retry",
-        "steer:retry",
+        "stepwell.cli.steer:retry",
         "try failed runs again from their first failed step, as new runs",
         "stepwell runs retry --status failed --workflow checkout --yes",
         (_many, _json, _backend),
     ),
     Command(
         "runs fork",
-        "steer:fork",
+        "stepwell.cli.steer:fork",
         "start a new run that shares the beginning of another",
         "stepwell runs fork order-7 --from-step charge --edit reserve='{\"ok\": true}'",
         (
@@ -197,7 +197,7 @@ _COMMANDS = (
     ),
     Command(
         "send",
-        "messages:send",
+        "stepwell.cli.messages:send",
         "send a signal to a run",
         'stepwell send order-7 approval \'{"by": "ada"}\'',
         (
@@ -211,7 +211,7 @@ _COMMANDS = (
     ),
     Command(
         "publish",
-        "messages:publish",
+        "stepwell.cli.messages:publish",
         "publish an event to every run that waits for it",
         "stepwell publish paid '{\"order\": 7}'",
         (
@@ -223,7 +223,7 @@ _COMMANDS = (
     ),
     Command(
         "complete",
-        "messages:complete",
+        "stepwell.cli.messages:complete",
         "complete a hook by its token",
         "stepwell complete hk_... '{\"ok\": true}'",
         (
@@ -235,7 +235,7 @@ _COMMANDS = (
     ),
     Command(
         "check",
-        "check:check",
+        "stepwell.cli.check:check",
         "find what replay cannot repeat; with --live, replay live runs against this code",
         "stepwell check orders.py --live sqlite:///orders.db",
         (
@@ -246,7 +246,7 @@ _COMMANDS = (
     ),
     Command(
         "purge",
-        "purge:purge",
+        "stepwell.cli.purge:purge",
         "delete runs that ended long ago",
         "stepwell purge --older-than 30d --status completed --dry-run",
         (
@@ -261,7 +261,7 @@ _COMMANDS = (
     ),
     Command(
         "doctor",
-        "doctor:doctor",
+        "stepwell.cli.doctor:doctor",
         "check this machine, the backend and a sample of the journals",
         "stepwell doctor --json",
         (
