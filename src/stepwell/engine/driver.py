@@ -435,7 +435,7 @@ class Driver:
                 random_base=self.origin.random_base,
                 unread=self.origin.unread,
                 history=rebased(
-                    settled_prefix([*self._journal, self.frame(decision)], Where.FAILURE),
+                    settled_prefix([*self._journal, self.frame(decision)], Where.FAILURE, base=self.origin.base),
                     Generation(self.run, self.origin.base, self.origin.seed),
                     Generation(self.run, self.seq + 1, self.origin.seed),
                 ),

@@ -83,21 +83,21 @@ def generation_start(frame: Frame) -> Created | ContinuedAsNew:
 
 
 def settled_prefix(
-    frames: Sequence[Frame], cut: CommandId | Where, *, edits: Mapping[CommandId, Raw] | None = None
+    frames: Sequence[Frame], cut: CommandId | Where, *, base: int, edits: Mapping[CommandId, Raw] | None = None
 ) -> tuple[Frame, ...]:
     """What replays up to, and not including, the cut: the outcome of a step, or a place.
 
-    `frames` are those of one generation, with or without its first. `FAILURE` is the first step or child that failed,
-    or the cancel that ended the run; if there is none, and with `END`, nothing is cut but the end.
+    `frames` are those of one generation, `base`, with or without its first. `FAILURE` is the first step or child that
+    failed, or the cancel that ended the run; if there is none, and with `END`, nothing is cut but the end.
 
     Times are kept, so timers fire as they did. Messages to the body that came after the cut follow in a last frame,
     because nothing that was accepted may be lost; so do the results of children that were started before it, unless
     the body sent them something after it. `edits` are new results of steps before the cut, or of the step to cut at,
     which then stays and ends the prefix.
     """
-    kept, late = _divided(frames, _cut(frames, cut, edits or {}))
+    kept, late = _divided(frames, _cut(frames, cut, base, edits or {}))
     entries = [entry for frame in kept for entry in frame.entries] + late
-    rule = _Rule(entries, edits or {})
+    rule = _Rule(entries, base, edits or {})
     result = [structs.replace(frame, entries=rule.applied(frame.entries)) for frame in kept]
     last = rule.applied(late)
     if rule.is_paused:
@@ -144,14 +144,14 @@ class _Cut(NamedTuple):
     entry: int
 
 
-def _cut(frames: Sequence[Frame], cut: CommandId | Where, edits: Mapping[CommandId, Raw]) -> _Cut:
+def _cut(frames: Sequence[Frame], cut: CommandId | Where, base: int, edits: Mapping[CommandId, Raw]) -> _Cut:
     if cut is Where.END:
         return _Cut(len(frames), 0)
     is_stopped = _is_stopped(frames)
     for number, frame in enumerate(frames):
         for index, entry in enumerate(_own(frame)):
             if cut is Where.FAILURE:
-                is_here = _is_stop(entry) if is_stopped else _is_failure(entry)
+                is_here = _is_stop(entry) if is_stopped else _is_failure(entry, base)
             else:
                 is_here = isinstance(entry, StepCompleted | StepFailed) and entry.id == cut
             if is_here:
@@ -168,9 +168,10 @@ def _is_stop(entry: Entry) -> bool:
     return isinstance(entry, Received) and isinstance(entry.message, CancelRequested)
 
 
-def _is_failure(entry: Entry) -> bool:
+def _is_failure(entry: Entry, base: int) -> bool:
     if isinstance(entry, Received):
-        return isinstance(entry.message, ChildEnded) and entry.message.status != "completed"
+        message = entry.message
+        return isinstance(message, ChildEnded) and message.base == base and message.status != "completed"
     return isinstance(entry, StepFailed) or (isinstance(entry, TimerFired) and entry.name == RUN_TIMEOUT)
 
 
@@ -224,7 +225,8 @@ def _touched(entry: Intended) -> RunId | None:
 class _Rule:
     """What becomes of each kept entry, which depends on all of them."""
 
-    def __init__(self, entries: Sequence[Entry], edits: Mapping[CommandId, Raw]) -> None:
+    def __init__(self, entries: Sequence[Entry], base: int, edits: Mapping[CommandId, Raw]) -> None:
+        self._base = base
         self._edits = edits
         self.is_paused = False
         confirmed: dict[CommandId, Confirmed] = {}
@@ -237,7 +239,7 @@ class _Rule:
                     intended[id] = entry
                 case Confirmed(id=id):
                     confirmed[id] = entry
-                case Received(message=ChildEnded(command=id)):
+                case Received(message=ChildEnded(command=id, base=of)) if of == base:
                     ended.add(id)
                 case StepCompleted(id=id) | StepFailed(id=id):
                     self._steps.add(id)
@@ -275,8 +277,10 @@ class _Rule:
 
     def _kept_message(self, entry: Received) -> Received | None:
         match entry.message:
-            case ChildEnded(command=id):
-                return entry if id in self._acts else None
+            case ChildEnded(command=id, base=base):
+                return entry if base == self._base and id in self._acts else None
+            case HookCompleted(base=base) if base != self._base:
+                return None
             case CancelRequested(reason=reason):
                 # What came after it is cleanup, which replays only after it. Its grace ended with the old run.
                 self.is_paused = False

@@ -78,7 +78,7 @@ class Forking:
         origin = await self.origin(run)
         edits = {CommandId(step): self._registry.encode(value, what=f"edit {step}") for step, value in edit.items()}
         cut = _checked_cut(origin, from_step, edits)
-        prefix = settled_prefix(origin.journal, cut, edits=edits)
+        prefix = settled_prefix(origin.journal, cut, base=origin.base, edits=edits)
         if not isinstance(input, UnsetType):
             origin = structs.replace(origin, start=structs.replace(origin.start, input=self._input(origin, input)))
             prefix = prefix if from_step is not None or edits else ()
@@ -92,7 +92,7 @@ class Forking:
             raise RunConflictError(f"run {run} has not ended ({status}); cancel it first, or fork it")
         if status == "completed":
             raise RunConflictError(f"run {run} completed, so there is nothing to retry; fork it from a step instead")
-        prefix = settled_prefix(origin.journal, Where.FAILURE)
+        prefix = settled_prefix(origin.journal, Where.FAILURE, base=origin.base)
         return await self._create(origin, prefix, id=id, suffix="retry")
 
     async def origin(self, run: RunId) -> Origin:
