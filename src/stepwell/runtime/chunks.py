@@ -3,7 +3,8 @@
 A stream is written by one owner at a time, so indexes are allocated in memory; put-if-absent settles the rare case of
 two owners. Each chunk says who sent it: a step, in which attempt and under which claim (its *era*), as its k-th chunk.
 Chunks of an earlier era of the same step are superseded as soon as a later era exists. Chunks of the body are in the
-journal first; `body` counts how many of them the stream holds, so that after a crash the rest can be copied.
+journal first; `body` counts how many of them the stream holds, so that after a crash the rest can be copied. That count,
+and the ids of steps, begin anew with each generation of the run, `base`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _log = logging.getLogger("stepwell")
 
 
 class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One chunk as stored. `source` is the step's id, or empty for the body."""
+    """One chunk as stored. `source` is the step's id, with `@base` from the second generation on, or empty for the
+    body. `body`: how many chunks of the body of generation `base` there are with this one."""
 
     value: Raw
     source: str = ""
@@ -32,6 +34,7 @@ class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     era: str = ""
     k: int = 0
     body: int = 0
+    base: int = 1
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,14 +55,17 @@ class StreamWriter:
         self._key = stream_key(run, name)
         self._claim = claim
         self._next = -1
-        self._body = 0
+        self._body = (1, 0)
         self._waiting: list[Chunk] = []
         self._delay = _RETRY_FIRST
         self._task: asyncio.Task[None] | None = None
 
-    def write(self, *, source: str, attempt: int, k: int, value: Raw) -> None:
-        """Queue a chunk."""
-        self._waiting.append(Chunk(value=value, source=source, attempt=attempt, era=f"{attempt}.{self._claim}", k=k))
+    def write(self, *, source: str, attempt: int, k: int, value: Raw, base: int) -> None:
+        """Queue a chunk of generation `base`."""
+        if source and base > 1:
+            source = f"{source}@{base}"
+        era = f"{attempt}.{self._claim}"
+        self._waiting.append(Chunk(value=value, source=source, attempt=attempt, era=era, k=k, base=base))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
@@ -78,7 +84,7 @@ class StreamWriter:
                 if bodies and not await self._appended(bodies):
                     continue
                 self._next += len(bodies)
-                self._body = max([self._body, *(chunk.k + 1 for chunk in batch if not chunk.source)])
+                self._body = max([self._body, *((chunk.base, chunk.k + 1) for chunk in batch if not chunk.source)])
                 del self._waiting[: len(batch)]
                 await self._queue.notify([f"stream:{self._key}"])
         finally:
@@ -86,13 +92,13 @@ class StreamWriter:
 
     def _encoded(self, batch: list[Chunk]) -> list[bytes]:
         bodies = []
-        count = self._body
+        base, count = self._body
         for chunk in batch:
             if not chunk.source:
-                if chunk.k < self._body:
+                if (chunk.base, chunk.k) < self._body:
                     continue  # an earlier owner wrote it
-                count = chunk.k + 1
-            bodies.append(_encode(msgspec.structs.replace(chunk, body=count)))
+                base, count = chunk.base, chunk.k + 1
+            bodies.append(_encode(msgspec.structs.replace(chunk, body=count, base=base)))
         return bodies
 
     async def _appended(self, bodies: list[bytes]) -> bool:
@@ -118,7 +124,9 @@ class StreamWriter:
             await self._pause(error)
             return False
         self._next = tail.next
-        self._body = decode_chunk(tail.items[-1]).body if tail.items else 0
+        if tail.items:
+            last = decode_chunk(tail.items[-1])
+            self._body = (last.base, last.body)
         return True
 
     async def _pause(self, error: BackendError) -> None:

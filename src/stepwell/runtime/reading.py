@@ -14,6 +14,7 @@ from stepwell.runtime.chunks import Chunk, decode_chunk, stream_key
 from stepwell.runtime.client import Client
 
 _PAGE = 500
+_SETTLE_POLL = 0.05
 
 
 class StreamChunk(Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ async def _changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool,
             is_last = end.done()
             if is_last:
                 end.result()
+                while not (await client.head(run)).is_settled:  # its worker may be writing the last chunks still
+                    await asyncio.sleep(_SETTLE_POLL)
             yield is_last
             if not is_last:
                 await rung.wait()
