@@ -120,12 +120,9 @@ class Context:
         until = self._until(timeout, f"the timeout of {source.name}")
         return await self._wait(address, decode, until=until, default=default, where=plain_where, detail=detail)
 
-    async def receive_all(
-        self, source: Signal[T] | Event[T], *, where: dict[str, Any] | None = None
-    ) -> AsyncIterator[T]:
+    def receive_all(self, source: Signal[T] | Event[T], *, where: dict[str, Any] | None = None) -> AsyncIterator[T]:
         """Every signal or event of that name, one after another, without end."""
-        while True:
-            yield await self.receive(source, where=where)
+        return _Each(lambda: self.receive(source, where=where))
 
     async def create_hook(self, type: type[T], *, token: str | None = None, timeout: Duration | None = None) -> Hook[T]:
         """Something outside can complete this wait, by URL or token. `await hook` for the first value, or iterate over
@@ -384,18 +381,29 @@ class Hook(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         return self._next().__await__()
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        while True:
-            try:
-                value = await self._next()
-            except TimeoutError:
-                return
-            yield value
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Each(self._next)
 
     async def _next(self) -> T:
         return await self._context._wait(  # type: ignore[no-any-return]
             Address("token", self._id), self._decode, until=self._until
         )
+
+
+class _Each(Generic[T]):
+    """One after another, until there is none in time. Not a generator: those want to be closed after a `break`."""
+
+    def __init__(self, next: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._next = next
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await self._next()
+        except TimeoutError:
+            raise StopAsyncIteration from None
 
 
 class Metadata(MutableMapping[str, Any]):
