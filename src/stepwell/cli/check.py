@@ -74,11 +74,14 @@ def _tell(checked: Checked, files: int, *, is_live: bool) -> None:
             print(paint(f"{report.run} ({report.workflow}): {report.error}", "red"))
         for text in (*report.warnings, *report.impure):
             print(paint(f"{report.run} ({report.workflow}): {text}", "yellow"))
-    note(
-        f"{files} {'file' if files == 1 else 'files'}: {len(checked.findings) or 'no'} finding{'s' if len(checked.findings) != 1 else ''}"
-    )
+    count = len(checked.findings)
+    note(f"{_count(files, 'file')}: {_count(count, 'finding') if count else 'no findings'}")
     if is_live:
         bad = sum(not report.is_ok for report in checked.replays)
         note(f"{len(checked.replays)} live runs replayed: {bad or 'none'} cannot go on with this code")
     if checked.unknown:
         note(f"{checked.unknown} live runs are of workflows that are not in these files")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
