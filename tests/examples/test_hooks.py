@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from stepwell import CodecError, Context, Stepwell, workflow
 from tests.helpers import run
+
+from stepwell import CodecError, Context, Stepwell, workflow
 
 
 @dataclass

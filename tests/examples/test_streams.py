@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stepwell import Context, Stepwell, Stream, current_step, step, workflow
 from tests.helpers import run
+
+from stepwell import Context, Stepwell, Stream, current_step, step, workflow
 
 words = Stream("words", str)
 
