@@ -119,6 +119,13 @@ def test_tables_align_and_fit() -> None:
     assert table(("A",), [], columns=30, paint=PLAIN) == []
 
 
+def test_colours_take_no_room_in_tables() -> None:
+    paint = Paint(True)
+    drawn = table(("A", "B"), [(paint("x", "red"), "1"), ("long", "2")], columns=30, paint=paint)
+
+    assert drawn[1] == "\033[31mx\033[0m     1"
+
+
 def test_times_and_long_lines_are_short() -> None:
     assert [short_ms(ms) for ms in (5, 1500, 90_000, 7_200_000, 200_000_000)] == [
         "5ms",

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from stepwell.cli.parser import parse
-from stepwell.cli.problems import FAILED, PARKED, problem_of
+from stepwell.cli.problems import DONE, PARKED, problem_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone. Nothing may be written any more, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
+        code = DONE
     except BaseException as error:
         if os.environ.get("STEPWELL_DEBUG"):
             raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import TextIO
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+_COLOUR = re.compile(r"\033\[\d*m")
 STATUS_STYLES = {
     "completed": "green",
     "failed": "red",
@@ -66,14 +68,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, columns: int,
     """Lines with aligned columns. The last column gets what is left, and is cut."""
     if not rows:
         return []
-    widths = [max(len(row[index]) for row in (header, *rows)) for index in range(len(header) - 1)]
+    widths = [max(_seen(row[index]) for row in (header, *rows)) for index in range(len(header) - 1)]
     room = max(8, columns - sum(widths) - 2 * len(widths))
 
     def line(cells: Sequence[str]) -> str:
-        fixed = [cell.ljust(size) for cell, size in zip(cells, widths, strict=False)]
+        fixed = [cell + " " * (size - _seen(cell)) for cell, size in zip(cells, widths, strict=False)]
         return "  ".join([*fixed, clip(cells[-1], room)]).rstrip()
 
     return [paint(line(header), "dim"), *(line(row) for row in rows)]
+
+
+def _seen(text: str) -> int:
+    """How many columns a text takes: colours take none."""
+    return len(_COLOUR.sub("", text))
 
 
 def short_ms(ms: int) -> str:

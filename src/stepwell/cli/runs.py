@@ -42,7 +42,7 @@ def run_table(heads: tuple[Head, ...], *, now: int, columns: int, paint: Paint) 
     """A line per run."""
     rows = [
         (
-            paint.status(head.status.ljust(10), head.status),
+            paint.status(head.status),
             head.id,
             f"{head.workflow}{' v' + head.version if head.version else ''}",
             short_ms(now - head.created_at),
@@ -52,7 +52,7 @@ def run_table(heads: tuple[Head, ...], *, now: int, columns: int, paint: Paint) 
         for head in heads
     ]
     return table(
-        ("STATUS    ", "RUN", "WORKFLOW", "AGE", "TOOK", "WAITING FOR, OR ERROR"), rows, columns=columns, paint=paint
+        ("STATUS", "RUN", "WORKFLOW", "AGE", "TOOK", "WAITING FOR, OR ERROR"), rows, columns=columns, paint=paint
     )
 
 

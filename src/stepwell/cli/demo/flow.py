@@ -34,7 +34,7 @@ class Job(Struct, frozen=True):
     root: str
     out: str
     files: tuple[str, ...]
-    query: tuple[str, ...] = ("durable", "journal", "retry")
+    query: tuple[str, ...] = ("workflow", "journal", "retry")
     pause_ms: int = 0
 
 
