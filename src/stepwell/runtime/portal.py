@@ -39,6 +39,7 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
         self._stop = asyncio.Event()
+        self._is_cancelled = False
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def open(self) -> None:
@@ -48,8 +49,8 @@ class Portal:
             raise StepwellError("this blocking twin was entered before; make another with app.sync()")
         opened: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._serve, args=(opened,), name="stepwell sync", daemon=True)
-        self._thread.start()
         try:
+            self._thread.start()
             self._wait(opened)
         except KeyboardInterrupt:
             self._cancel_main()
@@ -58,10 +59,8 @@ class Portal:
 
     def close(self) -> None:
         """Leave the manager and end the thread, within a bound; past it the thread is left behind, with a warning."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended already
-                self._loop.call_soon_threadsafe(self._stop.set)
         try:
+            self._tell(self._stop.set)
             if _is_done(self._ended, self._close_within):
                 self._ended.result()
             else:
@@ -127,9 +126,14 @@ class Portal:
         return future.result()
 
     def _cancel_main(self) -> None:
-        if self._loop is not None and self._main is not None:
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._main.cancel)
+        self._is_cancelled = True
+        if self._main is not None:
+            self._tell(self._main.cancel)
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(callback)
 
     def _serve(self, opened: concurrent.futures.Future[None]) -> None:
         try:
@@ -143,6 +147,8 @@ class Portal:
     async def _hold(self, opened: concurrent.futures.Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
+        if self._is_cancelled:
+            raise asyncio.CancelledError
         async with self._manager:
             opened.set_result(None)
             await self._stop.wait()
