@@ -224,3 +224,17 @@ async def start_and_end(measured: Measured, steps: int) -> RunId:
     handle = await measured.app.start(writing, steps)
     await handle.result()
     return handle.id
+
+
+def test_an_idle_worker_reads_a_few_times_per_second_however_many_runs_are_parked(measure: Measure) -> None:
+    async def scenario(measured: Measured) -> None:
+        for handle in [await measured.app.start(waiting) for _ in range(20)]:
+            await until(lambda handle=handle: is_waiting(handle))  # type: ignore[misc]
+        seen: list[str] = []
+        measured.app.backend.store._reader.set_trace_callback(seen.append)  # type: ignore[attr-defined]
+        await asyncio.sleep(1.2)
+
+        # One look for what is due, one for when the next run is.
+        assert len(seen) <= 2 * 2 * 2
+
+    measure(scenario)
