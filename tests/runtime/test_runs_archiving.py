@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.helpers import run
+from tests.runtime.conftest import OpenApp
 
 from stepwell import Context, RunError, Signal, Stepwell, Stream, step, workflow
 from stepwell.runtime.options import WorkerOptions
@@ -39,9 +39,6 @@ async def order(ctx: Context, n: int) -> int:
 @pytest.fixture(autouse=True)
 def _broken() -> None:
     broken[0] = True
-
-
-OpenApp = Callable[..., Stepwell]
 
 
 async def failed(app: Stepwell, n: int = 1) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.helpers import run, until
+from tests.runtime.conftest import OpenApp
 
 from stepwell import (
     Context,
@@ -277,9 +278,9 @@ def test_messages_are_kept_on_both_sides_of_the_cut() -> None:
     run(scenario())
 
 
-def test_a_fork_of_a_waiting_run_takes_new_messages() -> None:
+def test_a_fork_of_a_waiting_run_takes_new_messages(app_of: OpenApp) -> None:
     async def scenario() -> None:
-        async with opened(cached_runs=0) as app:
+        async with app_of(asks) as app:
             handle = await app.start(asks, id="a")
             await handle.send(go, 1)
             await until(lambda: _has_steps(app, "a", 1))
