@@ -1,4 +1,4 @@
-"""Type-check tests/typing under mypy --strict and pyright strict, in one run of each.
+"""Type-check tests/typing and examples under mypy --strict and pyright strict, in one run of each per folder.
 
 A file there must be free of errors under both, but for the lines that carry a mark:
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "tests" / "typing"
+FOLDERS = ("tests/typing", "examples")
 MARK = re.compile(r"#\s*(?P<checker>[EP]):\s*(?P<text>.*?)\s*(?=#\s*[EP]:|$)")
 CHECKERS = {"E": "mypy", "P": "pyright"}
 
@@ -69,7 +69,7 @@ def differences(expected: Iterable[Finding], found: Iterable[Finding]) -> list[s
 
 def read_mypy(output: str) -> Iterator[Finding]:
     """The errors in ``mypy --output json``."""
-    for line in output.splitlines():
+    for line in filter(None, output.splitlines()):  # with nothing to say, it may print an empty line
         item = json.loads(line)
         if item["severity"] == "error":
             yield Finding(Place(Path(item["file"]).name, item["line"]), f"{item['message']} [{item['code']}]")
@@ -104,9 +104,12 @@ def check(folder: Path) -> list[str]:
 
 def main() -> int:
     """Print what is wrong; the exit code says whether anything is."""
-    wrong = check(FOLDER)
-    print(*wrong, f"tests/typing: {len(wrong)} differences in {len(list(FOLDER.glob('*.py')))} files", sep="\n")
-    return 1 if wrong else 0
+    count = 0
+    for name in FOLDERS:
+        wrong = check(ROOT / name)
+        count += len(wrong)
+        print(*wrong, f"{name}: {len(wrong)} differences in {len(list((ROOT / name).glob('*.py')))} files", sep="\n")
+    return 1 if count else 0
 
 
 def _start(tool: str, *arguments: str) -> subprocess.Popen[str]:

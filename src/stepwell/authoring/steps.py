@@ -23,7 +23,6 @@ from stepwell.model.policies import Retry, StepOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
-C = TypeVar("C")
 
 
 class StepKeywords(TypedDict, total=False):
@@ -62,7 +61,9 @@ class Step(Generic[P, R]):
         self.__doc__ = fn.__doc__
         self.__wrapped__ = fn
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    # None, not Any, for what passes between a coroutine and its loop: with Any, mypy finds that several overloads of
+    # `gather` fit, and the types of the results are lost.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R]:
         """Run the step: journaled in a workflow, plainly elsewhere. Arguments are bound here."""
         coroutine: Any = _call(self, args, kwargs)
         coroutine.__name__ = self.__name__
@@ -75,7 +76,7 @@ class Step(Generic[P, R]):
         other.compensation = self.compensation
         return other
 
-    def compensate(self, undo: Callable[Concatenate[R, P], C] | Step[Concatenate[R, P], C]) -> Step[..., Any]:
+    def compensate(self, undo: Callable[Concatenate[R, P], Any]) -> Step[..., Any]:
         """Register what undoes this step in a saga. It is a step itself, and gets the result, then the arguments."""
         compensation = undo if isinstance(undo, Step) else Step[..., Any](undo, step_options({}, _named(undo)))
         self.compensation = compensation
@@ -115,7 +116,7 @@ class AsyncStep(Step[P, R]):
     """A step made of an `async def`."""
 
     @property
-    def fn(self) -> Callable[P, Coroutine[Any, Any, R]]:
+    def fn(self) -> Callable[P, Coroutine[None, None, R]]:
         """The function itself, as it was written."""
         return self._fn
 
