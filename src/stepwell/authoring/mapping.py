@@ -29,7 +29,8 @@ class Outcome(Struct, Generic[R], frozen=True):
 
 class MapCall(Generic[R]):
     """A fan-out that has not started. Await it for a list in the order of the items; iterate over it with `async for`
-    to get results as they finish."""
+    to get results as they finish. When that is left early, the rest goes on until the workflow ends, or is stopped by
+    `async with contextlib.aclosing(ctx.map(...)) as results:`."""
 
     def __init__(
         self,
@@ -47,18 +48,19 @@ class MapCall(Generic[R]):
         self._concurrency = concurrency or max(len(self._items), 1)
         self._is_settled = is_settled
         self._key = key
+        self._iteration: _Iteration | None = None
 
     def __await__(self) -> Generator[Any, Any, list[R]]:
         return self._gather().__await__()
 
-    async def __aiter__(self) -> AsyncIterator[R]:
-        queue: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
-        async with asyncio.TaskGroup() as group:
-            runner = group.create_task(self._run(lambda index, result: queue.put_nowait((index, result))))
-            for _ in self._items:
-                _, result = await queue.get()
-                yield result
-            await runner
+    def __aiter__(self) -> AsyncIterator[R]:
+        self._iteration = iteration = _Iteration(self)
+        return iteration
+
+    async def aclose(self) -> None:
+        """Stop what the iteration has not given yet, and wait for that."""
+        if self._iteration is not None:
+            await self._iteration.stop()
 
     async def _gather(self) -> list[R]:
         results: list[Any] = [None] * len(self._items)
@@ -93,3 +95,41 @@ class MapCall(Generic[R]):
             return Outcome(value=await call(item))
         except Exception as error:
             return Outcome(error=error)
+
+
+class _Iteration:
+    """Results as they finish. Not a generator: a task group in one would cancel the body between two results."""
+
+    def __init__(self, call: MapCall[Any]) -> None:
+        self._call = call
+        self._results: asyncio.Queue[Any] = asyncio.Queue()
+        self._runner: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> _Iteration:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._runner is None:
+            results = self._results
+            run = self._call._run(lambda _, result: results.put_nowait(result))
+            self._runner = asyncio.get_running_loop().create_task(run)
+            self._runner.add_done_callback(self._end)
+        result = await self._results.get()
+        if result is not _END:
+            return result
+        self._results.put_nowait(_END)
+        await self._runner
+        raise StopAsyncIteration
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner])
+
+    def _end(self, runner: asyncio.Task[None]) -> None:
+        if not runner.cancelled():
+            runner.exception()  # whoever iterates sees it, and if nobody does, it is nobody's
+        self._results.put_nowait(_END)
+
+
+_END: Any = object()
