@@ -1,38 +1,48 @@
-"""Durable workflows: as simple as a function, as safe as a database."""
+"""Durable workflows: as simple as a function, as safe as a database.
 
-from stepwell.authoring.context import ChildHandle, Context, Hook, current_run
-from stepwell.authoring.mapping import Outcome
-from stepwell.authoring.messages import Event, Signal, Stream
-from stepwell.authoring.running import StepContext, current_step
-from stepwell.authoring.steps import Step, step
-from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
-from stepwell.codec import Codec
-from stepwell.errors import (
-    ActivationError,
-    BackendError,
-    CodecError,
-    DefinitionError,
-    Evicted,
-    FatalError,
-    HookError,
-    NonDeterminismError,
-    NotDurableError,
-    NotInWorkflowError,
-    RetryableError,
-    RunCancelledError,
-    RunClosedError,
-    RunConflictError,
-    RunError,
-    RunNotFoundError,
-    StepError,
-    StepwellError,
-)
-from stepwell.model.failures import Failure
-from stepwell.model.policies import Retry
-from stepwell.model.runs import Head, Page, RunQuery
-from stepwell.model.values import Blob, Secret
-from stepwell.runtime.app import Stepwell
-from stepwell.runtime.handles import Handle
+Names are loaded at their first use, because everything that merely has Stepwell installed (pytest, for one, through its
+plugin) would pay for all of it otherwise.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepwell.authoring.context import ChildHandle, Context, Hook, current_run
+    from stepwell.authoring.mapping import Outcome
+    from stepwell.authoring.messages import Event, Signal, Stream
+    from stepwell.authoring.running import StepContext, current_step
+    from stepwell.authoring.steps import Step, step
+    from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
+    from stepwell.codec import Codec
+    from stepwell.errors import (
+        ActivationError,
+        BackendError,
+        CodecError,
+        DefinitionError,
+        Evicted,
+        FatalError,
+        HookError,
+        NonDeterminismError,
+        NotDurableError,
+        NotInWorkflowError,
+        RetryableError,
+        RunCancelledError,
+        RunClosedError,
+        RunConflictError,
+        RunError,
+        RunNotFoundError,
+        StepError,
+        StepwellError,
+    )
+    from stepwell.model.failures import Failure
+    from stepwell.model.policies import Retry
+    from stepwell.model.runs import Head, Page, RunQuery
+    from stepwell.model.values import Blob, Secret
+    from stepwell.runtime.app import Stepwell
+    from stepwell.runtime.handles import Handle
 
 __all__ = [
     "ActivationError",
@@ -79,3 +89,54 @@ __all__ = [
     "step",
     "workflow",
 ]
+
+_MODULES = {
+    "stepwell.authoring.context": ("ChildHandle", "Context", "Hook", "current_run"),
+    "stepwell.authoring.mapping": ("Outcome",),
+    "stepwell.authoring.messages": ("Event", "Signal", "Stream"),
+    "stepwell.authoring.running": ("StepContext", "current_step"),
+    "stepwell.authoring.steps": ("Step", "step"),
+    "stepwell.authoring.workflows": ("Workflow", "WorkflowRef", "workflow"),
+    "stepwell.codec": ("Codec",),
+    "stepwell.errors": (
+        "ActivationError",
+        "BackendError",
+        "CodecError",
+        "DefinitionError",
+        "Evicted",
+        "FatalError",
+        "HookError",
+        "NonDeterminismError",
+        "NotDurableError",
+        "NotInWorkflowError",
+        "RetryableError",
+        "RunCancelledError",
+        "RunClosedError",
+        "RunConflictError",
+        "RunError",
+        "RunNotFoundError",
+        "StepError",
+        "StepwellError",
+    ),
+    "stepwell.model.failures": ("Failure",),
+    "stepwell.model.policies": ("Retry",),
+    "stepwell.model.runs": ("Head", "Page", "RunQuery"),
+    "stepwell.model.values": ("Blob", "Secret"),
+    "stepwell.runtime.app": ("Stepwell",),
+    "stepwell.runtime.handles": ("Handle",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # checkers shall find a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        module = _HOMES.get(name)
+        if module is None:
+            raise AttributeError(f"module 'stepwell' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(module), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

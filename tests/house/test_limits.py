@@ -11,6 +11,9 @@ FILE_LINES = 500
 FUNCTION_LINES = 60
 PUBLIC_METHODS = 20
 
+FOREIGN_INTERFACES = {"WorkflowLoop"}
+"""Classes whose methods are those of an interface of asyncio."""
+
 
 def test_no_file_is_too_long(sources: list[Source]) -> None:
     lengths = {source.name: source.text.count("\n") for source in sources}
@@ -35,7 +38,7 @@ def test_no_class_has_too_many_public_methods(shipped: list[Source]) -> None:
         f"{source.name}:{node.lineno} {node.name}: {count} public methods"
         for source in shipped
         for node in _classes(source)
-        if (count := len(_public_methods(node))) > PUBLIC_METHODS
+        if node.name not in FOREIGN_INTERFACES and (count := len(_public_methods(node))) > PUBLIC_METHODS
     ]
 
     assert_none(wide)

@@ -45,6 +45,7 @@ class Context:
     def __init__(self, program: FunctionProgram, registry: Registry) -> None:
         self._program = program
         self._registry = registry
+        self._random: Random | None = None
         self.metadata = Metadata(program, registry)
         self.log = RunLog(program, logging.getLogger(f"stepwell.run.{program.origin.created.workflow}"))
 
@@ -66,12 +67,16 @@ class Context:
 
     @property
     def random(self) -> Random:
-        """The run's own random numbers: the same on replay, others in each run."""
-        return self._program.random
+        """The run's own random numbers: the same on replay, others in each run and generation."""
+        if self._random is None:
+            origin = self._program.origin
+            self._random = Random(f"{origin.seed}.{origin.random_base}")
+            self._random.stepwell_safe = True  # type: ignore[attr-defined]
+        return self._random
 
     def uuid4(self) -> UUID:
         """A random UUID: the same on replay."""
-        return self._program.uuid4()
+        return UUID(int=self.random.getrandbits(128), version=4)
 
     # --- time
 
@@ -135,7 +140,7 @@ class Context:
         else:
             if len(token) < 8:
                 raise DefinitionError(f"create_hook(token={token!r}): a token has 8 characters or more")
-            await program.act(id, OpenHook(token=token))
+            await program.outside.act(id, OpenHook(token=token))
         return Hook(self, id, token, type, self._until(timeout, "create_hook(timeout)"))
 
     # --- children and other runs
@@ -162,13 +167,13 @@ class Context:
         if on_parent_end not in ("cancel", "abandon"):
             raise DefinitionError(f'ctx.start(on_parent_end={on_parent_end!r}): give "cancel" or "abandon"')
         act, command = self._child(workflow, () if input is None else (input,), id=id, on_parent_end=on_parent_end)
-        await self._program.act(command, act)
+        await self._program.outside.act(command, act)
         return ChildHandle(self, command, act, self._child_decoder(workflow))
 
     async def call(self, workflow: WorkflowRef[Any, Out], *given: Any) -> Out:
         """Run a child and wait for its result; `await child(input)` does this."""
         act, command = self._child(workflow, given, id=None, on_parent_end="cancel")
-        result: _ChildResult = await self._program.call_child(act, command, self._child_decoder(workflow))
+        result: _ChildResult = await self._program.outside.call_child(act, command, self._child_decoder(workflow))
         return result.get()  # type: ignore[no-any-return]
 
     # --- fan-out, undo
@@ -248,11 +253,11 @@ class Context:
     ) -> Any:
         program = self._program
         if until is None:
-            return await program.receive(address, decode, where=where, detail=detail)
+            return await program.mailbox.receive(address, decode, where=where, detail=detail)
         try:
             program.loop.next_timer_name = address.name
             async with asyncio.timeout_at(until / 1000):
-                return await program.receive(address, decode, where=where, until=until, detail=detail)
+                return await program.mailbox.receive(address, decode, where=where, until=until, detail=detail)
         except TimeoutError:
             if default is not _MISSING:
                 return default
@@ -263,7 +268,7 @@ class Context:
 
     def _address(self, source: Signal[Any] | Event[Any]) -> Address:
         if isinstance(source, Event):
-            self._program.subscribe(source.name)
+            self._program.outside.subscribe(source.name)
             return Address("event", source.name)
         if isinstance(source, Signal):
             return Address("signal", source.name)
@@ -278,7 +283,7 @@ class Context:
     ) -> tuple[StartChild, CommandId]:
         program = self._program
         command = program.new_id(workflow.id)
-        child = RunId(id) if id is not None else program.child_id(command)
+        child = RunId(id) if id is not None else program.outside.child_id(command)
         act = StartChild(
             child=child,
             workflow=workflow.id,
@@ -356,11 +361,13 @@ class ChildHandle(Generic[Out]):
         """Send a signal to the child. `RunClosedError` if it has ended."""
         program = self._context._program
         raw = self._context._registry.encode(value, signal.type, what=f"signal {signal.name}")
-        await program.act(program.new_id(f"send.{signal.name}"), SendSignal(run=self.id, name=signal.name, value=raw))
+        await program.outside.act(
+            program.new_id(f"send.{signal.name}"), SendSignal(run=self.id, name=signal.name, value=raw)
+        )
 
     async def cancel(self) -> None:
         """Ask the child to stop; `result()` tells when it has."""
-        self._context._program.cancel_child(self._command, self.id)
+        self._context._program.outside.cancel_child(self._command, self.id)
 
 
 class Hook(Generic[T]):

@@ -127,6 +127,11 @@ class Driver:
         """Whether nothing new is to be started."""
         return self.fold.is_paused
 
+    @property
+    def impure(self) -> Sequence[str]:
+        """Calls of the body that replay cannot repeat, with their places."""
+        return () if self.program is None else self.program.impure
+
     def obligations(self) -> list[Obligation]:
         """What the ended run owes to others."""
         return self.fold.obligations(self.seq)
@@ -423,6 +428,7 @@ class Driver:
             input=input,  # type: ignore[arg-type]
             unread=unread,
             mail=self.mail,
+            born_at=self.origin.born_at,
             names=tuple(sorted(self.fold.names())),
         )
         if retry_in_ms is not None:

@@ -167,13 +167,14 @@ class Fold:
         self.kept: tuple[Frame, ...] = ()
         self._held_names: tuple[str, ...] = ()
         unread: tuple[Received, ...] = ()
-        started_at, random_base = frame.at, seq
+        started_at, born_at, random_base = frame.at, frame.at, seq
         if isinstance(entry, Created):
             self.created, self.not_before, self.retries = entry, 0, 0
         else:
             self.created, self.not_before, self.retries = entry.created, entry.not_before, entry.retries
             self.kept, self._held_names, self.mail, unread = entry.history, entry.names, entry.mail, entry.unread
             started_at, random_base = entry.started_at or started_at, entry.random_base or seq
+            born_at = entry.born_at or born_at
         self.origin = Origin(
             run=run,
             base=seq,
@@ -181,6 +182,7 @@ class Fold:
             input=entry.input,
             seed=self.created.seed,
             started_at=started_at,
+            born_at=born_at,
             random_base=random_base,
             unread=tuple(item for item in unread if not isinstance(item.message, ChildEnded | HookCompleted)),
         )

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from random import Random
 from typing import Any, Protocol, assert_never
-from uuid import UUID
 from zlib import crc32
 
 from msgspec import Raw
 
 from stepwell.engine.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
-from stepwell.engine.mailbox import Address, Mailbox, Waiter
+from stepwell.engine.mailbox import Mailbox
 from stepwell.engine.mismatch import mismatch
 from stepwell.engine.notes import Notes
+from stepwell.engine.outside import Outside
 from stepwell.engine.program import (
     UNANSWERED,
     Abandon,
-    ActCommand,
     Cancelled,
     Command,
     Completed,
@@ -40,7 +38,6 @@ from stepwell.errors import CodecError, NonDeterminismError
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
-    CancelChild,
     Confirmed,
     ContinuedAsNew,
     Created,
@@ -52,16 +49,14 @@ from stepwell.model.entries import (
     Patched,
     Received,
     Sent,
-    StartChild,
     StepCompleted,
     StepFailed,
     StepProgressed,
-    Subscribe,
     TimerFired,
 )
 from stepwell.model.failures import Failure
-from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
-from stepwell.model.messages import CancelRequested, ChildEnded
+from stepwell.model.ids import CommandId
+from stepwell.model.messages import CancelRequested
 from stepwell.model.runs import Wait
 
 
@@ -103,14 +98,6 @@ class Translator(Protocol):
         """What the body sees when an act could not be done."""
 
 
-class _ActState:
-    __slots__ = ("act", "future")
-
-    def __init__(self, act: Act, future: asyncio.Future[Any]) -> None:
-        self.act = act
-        self.future = future
-
-
 class FunctionProgram:
     """One generation of a run whose workflow is an `async def`."""
 
@@ -134,21 +121,19 @@ class FunctionProgram:
         self.context: Any = None
         self.outcome: Outcome | None = None
         self.answer: Any = None
-        self.notes = Notes(origin.created.metadata, lambda: self._cursor < len(self._history))
-        self.mailbox = Mailbox(self.notes.drop)
+        self.notes = Notes(origin.created.metadata, lambda: self._cursor < len(self.history))
+        self.mailbox = Mailbox(self.loop.create_future, self.notes.drop)
         self.cancelling = False
         self._body = body
         self._main: WorkflowTask | None = None
         self._pending: dict[CommandId, CommandFuture] = {}
         self._abandoned: set[CommandId] = set()
-        self._acts: dict[CommandId, _ActState] = {}
+        self.outside = Outside(self)
         self._counts: dict[str, int] = {}
         self._commands: list[Command] = []
-        self._history: Sequence[Line] = ()
-        self._known_children: dict[CommandId, RunId] | None = None
+        self.history: Sequence[Line] = ()
         self._cursor = 0
         self._is_repeat = False
-        self._random: Random | None = None
 
     # --- the Program interface
 
@@ -160,7 +145,7 @@ class FunctionProgram:
     def begin(self, history: Sequence[Line], *, at: int, is_repeat: bool) -> None:
         """Start the body and replay the history."""
         self.notes.read(history)
-        self._history = history
+        self.history = history
         self._is_repeat = is_repeat
         loop = self.loop
         loop.now_ms = at
@@ -234,7 +219,7 @@ class FunctionProgram:
             self.outcome
             or self._pending
             or self._commands
-            or any(not state.future.done() for state in self._acts.values())
+            or self.outside.asks()
             or self.loop.next_timer()
             or self.mailbox.waits()
         )
@@ -260,7 +245,7 @@ class FunctionProgram:
     @property
     def is_replaying(self) -> bool:
         """Whether the body runs through what it has already done."""
-        return self._is_repeat or self._cursor < len(self._history) or self.loop.evicting
+        return self._is_repeat or self._cursor < len(self.history) or self.loop.evicting
 
     def run_step(
         self, definition: StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -270,8 +255,8 @@ class FunctionProgram:
         options = definition.options
         id = self.new_id(options.name, options.key)
         cursor = self._cursor
-        if cursor < len(self._history) and loop.fast and not loop.ready:
-            line = self._history[cursor]
+        if cursor < len(self.history) and loop.fast and not loop.ready:
+            line = self.history[cursor]
             entry = line.entry
             if type(entry) is StepCompleted and entry.id == id:
                 self._cursor = cursor + 1
@@ -286,6 +271,10 @@ class FunctionProgram:
             self._pending[id] = future
             self._commands.append(command)
         return future
+
+    def issue(self, command: Command) -> None:
+        """Add a command to those that are to be taken."""
+        self._commands.append(command)
 
     def new_id(self, name: str, key: str | None = None) -> CommandId:
         """The next id of that name: `charge`, `charge:2`; with a key `charge[7]`."""
@@ -302,98 +291,13 @@ class FunctionProgram:
             self._abandoned.add(id)
             self._commands.append(Abandon(id))
 
-    def act(self, id: CommandId, act: Act) -> asyncio.Future[Any]:
-        """Do something to the outside; the future resolves when it is confirmed."""
-        future = self.loop.create_future()
-        if not self.loop.evicting:
-            self._acts[id] = _ActState(act, future)
-            self._commands.append(ActCommand(id, act))
-        return future
-
-    async def call_child(self, act: StartChild, id: CommandId, decode: Callable[[Received], Any]) -> Any:
-        """Start a child and wait for its end. Cancelling this cancels the child."""
-        started = self.act(id, act)
-        started.add_done_callback(_ignore_outcome)
-        waiter = self._waiter(Address("child", id), decode, detail=act.child)
-        self.mailbox.wait(waiter)
-
-        def refused(future: asyncio.Future[Any]) -> None:
-            if not future.cancelled() and (error := future.exception()) and not waiter.future.done():
-                waiter.future.set_exception(error)
-
-        started.add_done_callback(refused)
-        try:
-            return await self._answered(waiter)
-        except asyncio.CancelledError:
-            self.cancel_child(id, act.child)
-            raise
-
-    def child_id(self, command: CommandId) -> RunId:
-        """The id of a child: as the history has it, for that may have been taken from another run."""
-        if self._known_children is None:
-            acts = (line.entry for line in self._history if isinstance(line.entry, Intended))
-            self._known_children = {entry.id: entry.act.child for entry in acts if isinstance(entry.act, StartChild)}
-        origin = self.origin
-        known = self._known_children.get(command)
-        return known or child_run_id(origin.run, origin.base, command, origin.seed)
-
-    def cancel_child(self, id: CommandId, child: RunId) -> None:
-        """Ask a child to stop; once."""
-        name = CommandId(f"{id}/cancel")
-        if name not in self._acts and not self.loop.evicting:
-            self.act(name, CancelChild(child=child)).add_done_callback(_ignore_outcome)
-
-    async def receive(
-        self,
-        address: Address,
-        decode: Callable[[Received], Any],
-        *,
-        where: dict[str, Any] | None = None,
-        until: int | None = None,
-        detail: str = "",
-    ) -> Any:
-        """Wait for a message."""
-        waiter = self._waiter(address, decode, where=where, until=until, detail=detail)
-        self.mailbox.wait(waiter)
-        return await self._answered(waiter)
-
-    def subscribe(self, event: str) -> None:
-        """Make this run be found by the event's publishers, from its beginning on; once per generation."""
-        id = CommandId(f"subscribe.{event}")
-        if id not in self._acts and not self.loop.evicting:
-            since = self.origin.started_at
-            self.act(id, Subscribe(event=event, since=since)).add_done_callback(_ignore_outcome)
-
-    @property
-    def random(self) -> Random:
-        """The run's own generator: the same numbers on each replay, others in each run and generation."""
-        if self._random is None:
-            self._random = Random(f"{self.origin.seed}.{self.origin.random_base}")
-            self._random.stepwell_safe = True  # type: ignore[attr-defined]
-        return self._random
-
-    def uuid4(self) -> UUID:
-        """A version 4 UUID from `random`."""
-        return UUID(int=self.random.getrandbits(128), version=4)
-
-    def cancel(self, reason: str) -> None:
+    def _cancel(self, reason: str) -> None:
         """`CancelledError` at the body's await."""
         self.cancelling = True
         if self._main is not None and self.outcome is None:
             self._main.cancel(reason or None)
 
     # --- inside
-
-    def _waiter(self, address: Address, decode: Callable[[Received], Any], **options: Any) -> Waiter:
-        return Waiter(address, self.loop.create_future(), decode, **options)
-
-    async def _answered(self, waiter: Waiter) -> Any:
-        try:
-            _, value = await waiter.future
-        except asyncio.CancelledError:
-            self.mailbox.give_up(waiter)
-            raise
-        return value
 
     async def _run(self) -> None:
         outcome = await self._outcome_of(self._deadlined(self._body(self)))
@@ -444,7 +348,9 @@ class FunctionProgram:
             case Received():
                 self._feed_received(entry)
             case Intended() | Confirmed():
-                self._feed_act(line, entry)
+                # Once the program has finished, acts are what the driver does to end this generation.
+                if self.outcome is None and not self.outside.feed(entry):
+                    raise self._mismatch(line)
             case MetadataChanged() | Sent() | Patched() | Dropped() | AttemptFailed() | StepProgressed():
                 pass
             case Ended() | ContinuedAsNew() | Created():
@@ -460,32 +366,9 @@ class FunctionProgram:
 
     def _feed_received(self, entry: Received) -> None:
         if isinstance(entry.message, CancelRequested):
-            self.cancel(entry.message.reason)
+            self._cancel(entry.message.reason)
         else:
             self.mailbox.put(entry)
-
-    def _feed_act(self, line: Line, entry: Intended | Confirmed) -> None:
-        if self.outcome is not None:
-            return  # what the driver does to end this generation
-        state = self._acts.get(entry.id)
-        if state is None or (isinstance(entry, Intended) and type(state.act) is not type(entry.act)):
-            raise self._mismatch(line)
-        if isinstance(entry, Confirmed):
-            self._feed_confirmed(state, entry)
-
-    def _feed_confirmed(self, state: _ActState, entry: Confirmed) -> None:
-        act, failure = state.act, entry.failure
-        if not state.future.done():
-            if failure is None:
-                state.future.set_result(None)
-            else:
-                state.future.set_exception(self.translator.act_error(act, failure))
-        elif failure is not None and isinstance(act, StartChild):
-            # The body went on with a child that this run, a fork, could not start for itself: that child has failed.
-            message = ChildEnded(
-                child=act.child, base=self.origin.base, command=entry.id, status="failed", failure=failure
-            )
-            self.mailbox.put(Received(no=0, id=MessageId(f"refused:{entry.id}"), at=self.now_ms, message=message))
 
     def _feed_step(self, line: Line, entry: StepCompleted | StepFailed) -> None:
         future = self._pending.pop(entry.id, None)
@@ -513,16 +396,7 @@ class FunctionProgram:
 
     def _mismatch(self, line: Line) -> NonDeterminismError:
         asks: list[tuple[str, str]] = [(id, "step") for id in self._pending]
-        asks += [(id, _act_kind(state.act)) for id, state in self._acts.items() if not state.future.done()]
+        asks += self.outside.asks()
         asks += [(wait.name, wait.kind) for wait in self.waits()]
         places = [self.loop.where(task) for task in self.loop.live_tasks()]
         return mismatch(self.origin, line, asks, places, is_finished=self.outcome is not None)
-
-
-def _act_kind(act: Act) -> str:
-    return "child" if isinstance(act, StartChild) else "act"
-
-
-def _ignore_outcome(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()

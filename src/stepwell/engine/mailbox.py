@@ -53,7 +53,8 @@ class Waiter:
 class Mailbox:
     """Buffers and waiters by address, both first in, first out."""
 
-    def __init__(self, drop: Callable[[Dropped], None]) -> None:
+    def __init__(self, new_future: Callable[[], asyncio.Future[Any]], drop: Callable[[Dropped], None]) -> None:
+        self._new_future = new_future
         self._drop = drop
         self._buffers: dict[Address, deque[Received]] = {}
         self._waiters: dict[Address, deque[Waiter]] = {}
@@ -70,8 +71,26 @@ class Mailbox:
                 return
         self._buffers.setdefault(address, deque()).append(received)
 
-    def wait(self, waiter: Waiter) -> None:
-        """Answer the waiter from the buffer, or enlist it."""
+    async def receive(self, address: Address, decode: Callable[[Received], Any], **options: Any) -> Any:
+        """Wait for the next message there; see `Waiter` for the options."""
+        return await self.answered(self.enlist(address, decode, **options))
+
+    def enlist(self, address: Address, decode: Callable[[Received], Any], **options: Any) -> Waiter:
+        """Begin to wait. What is in the buffer answers at once."""
+        waiter = Waiter(address, self._new_future(), decode, **options)
+        self._enlist(waiter)
+        return waiter
+
+    async def answered(self, waiter: Waiter) -> Any:
+        """The message that the waiter gets. A cancel gives it back."""
+        try:
+            _, value = await waiter.future
+        except asyncio.CancelledError:
+            self._give_up(waiter)
+            raise
+        return value
+
+    def _enlist(self, waiter: Waiter) -> None:
         buffer = self._buffers.get(waiter.address)
         while buffer:
             found = next((item for item in buffer if _matches(waiter.where, item)), None)
@@ -82,8 +101,7 @@ class Mailbox:
                 return
         self._waiters.setdefault(waiter.address, deque()).append(waiter)
 
-    def give_up(self, waiter: Waiter) -> None:
-        """The waiter was cancelled; a message that it had been given goes back to the front."""
+    def _give_up(self, waiter: Waiter) -> None:
         waiting = self._waiters.get(waiter.address)
         if waiting and waiter in waiting:
             waiting.remove(waiter)

@@ -137,7 +137,7 @@ class Line(Struct, frozen=True):
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """What a generation of a run starts from: constant over all its replays."""
+    """What a generation of a run starts from: constant over all its replays. `born_at`: when the run was created."""
 
     run: RunId
     base: int
@@ -145,6 +145,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     input: Raw
     seed: str
     started_at: int
+    born_at: int
     random_base: int
     unread: tuple[Received, ...] = ()
 
@@ -171,6 +172,10 @@ class Program(Protocol):
     @property
     def is_stuck(self) -> bool:
         """Whether nothing that a journal can hold would ever move it again."""
+
+    @property
+    def impure(self) -> Sequence[str]:
+        """Calls that replay cannot repeat, with their places, where that is looked for."""
 
     def stuck_at(self) -> str:
         """Where it waits, for messages."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, Raw, UnsetType
 
@@ -25,11 +26,14 @@ from stepwell.model.runs import Head
 from stepwell.ports import Append, Appended, HeadChange, Mail, Park, Parked
 from stepwell.runtime.acts import subscriptions
 from stepwell.runtime.chunks import StreamWriter
+from stepwell.runtime.patience import until_answered
 from stepwell.runtime.payloads import loaded_message, spilled_frame
 from stepwell.runtime.steps import RunningStep
 
 if TYPE_CHECKING:
     from stepwell.runtime.worker import Worker
+
+T = TypeVar("T")
 
 _log = logging.getLogger("stepwell")
 _FRAME_INLINE_MAX = 10_240
@@ -39,11 +43,11 @@ class Activation:
     """One claimed run, held by a worker until it parks, ends, or is lost."""
 
     __slots__ = (
-        "_tasks",
         "_arrivals",
         "_in_flight",
         "_is_reset_due",
         "_mail_task",
+        "_tasks",
         "_timer",
         "_timer_at",
         "_writers",
@@ -133,7 +137,7 @@ class Activation:
         try:
             decision = self.driver.feed(arrivals, self.worker.clock.now() if now is None else now)
             if self.worker.options.impure_check:
-                self.worker.check_purity(self)
+                self.worker.hub.impure(self.run, self.driver.impure)
             if not decision.entries and self._must_save_notes():
                 decision.entries.extend(self.driver.program.take_notes())  # type: ignore[union-attr]
         except (ActivationError, Exception) as error:
@@ -273,7 +277,7 @@ class Activation:
 
     async def _start_with_lease(self, command: StepCommand) -> None:
         """A step that may hold the interpreter for long begins when the longer lease is the store's."""
-        is_held = await self.worker.extend_lease(self)
+        is_held = await self.worker.leases.extend(self)
         self._tasks.pop(command.id, None)
         if is_held and command.id in self.driver.steps:
             self.running[command.id] = self.worker.steps.start(self, command)
@@ -289,21 +293,17 @@ class Activation:
                 self._tasks[act.id] = self.worker.spawn(self._perform(act))
 
     async def _perform(self, act: ActCommand) -> None:
-        delay = 0.05
-        while not self.is_gone:
-            try:
-                failure = await self.worker.acts.perform(self.driver, act)
-            except BackendError as error:
-                _log.warning("run %s, %s: %s; again in %.2f s", self.run, act.id, error, delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 2.0)
-                continue
-            except Exception as error:  # the body shall know, whatever it is
-                _log.exception("run %s, %s failed", self.run, act.id)
-                failure = failure_of(error)
-            self._tasks.pop(act.id, None)
-            self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
-            return
+        try:
+            failure = await self._persist(act.id, lambda: self.worker.acts.perform(self.driver, act))
+        except Exception as error:  # the body shall know, whatever it is
+            _log.exception("run %s, %s failed", self.run, act.id)
+            failure = failure_of(error)
+        self._tasks.pop(act.id, None)
+        self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
+
+    async def _persist(self, what: str, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Repeat the call while the backend fails and the run is ours."""
+        return await until_answered(f"run {self.run}, {what}", call, is_wanted=self._is_wanted)
 
     def writer(self, stream: str) -> StreamWriter:
         """The writer of one of the run's streams."""
@@ -331,21 +331,13 @@ class Activation:
     async def _settle_all(self) -> None:
         ended = self.driver.ended
         assert ended is not None, "only ended runs settle"
-        delay = 0.05
-        while not self.is_gone:
-            try:
-                for writer in self._writers.values():
-                    await writer.flush()
-                for obligation in self.driver.obligations():
-                    await self.worker.acts.settle(self.driver, obligation)
-            except BackendError as error:
-                _log.warning("run %s, settling: %s; again in %.2f s", self.run, error, delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 2.0)
-                continue
+        for writer in self._writers.values():
+            await writer.flush()
+        for obligation in self.driver.obligations():
+            await self._persist("settling", partial(self.worker.acts.settle, self.driver, obligation))
+        if not self.is_gone:
             park = Park(run=self.run, owner=self.driver.claim, wake_at=None)
             self.worker.parks.submit(park, lambda _: self.worker.finished(self, ended), is_wanted=self._is_wanted)
-            return
 
     # --- mail
 
@@ -360,17 +352,9 @@ class Activation:
             self._rest()
 
     async def _load_mail(self) -> None:
-        delay = 0.05
-        while not self.is_gone:
-            try:
-                mail = await self.worker.load_mail(self)
-            except BackendError as error:
-                _log.warning("run %s: %s; again in %.2f s", self.run, error, delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 2.0)
-                continue
+        mail = await self._persist("mail", lambda: self.worker.load_mail(self))
+        if mail is not None:
             await self.put_mail(mail)
-            return
 
     # --- resting
 

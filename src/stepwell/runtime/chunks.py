@@ -3,25 +3,22 @@
 A stream is written by one owner at a time, so indexes are allocated in memory; put-if-absent settles the rare case of
 two owners. Each chunk says who sent it: a step, in which attempt and under which claim (its *era*), as its k-th chunk.
 Chunks of an earlier era of the same step are superseded as soon as a later era exists. Chunks of the body are in the
-journal first; `body` counts how many of them the stream holds, so that after a crash the rest can be copied. That count,
-and the ids of steps, begin anew with each generation of the run, `base`.
+journal first; `body` counts how many of them the stream holds, so that after a crash the rest can be copied. That
+count, and the ids of steps, begin anew with each generation of the run, `base`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import msgspec
 from msgspec import Raw, Struct
 
-from stepwell.errors import BackendError
 from stepwell.model.ids import Claim, RunId
 from stepwell.ports import Queue, Streams
+from stepwell.runtime.patience import until_answered
 
 _BATCH_MAX = 1000
-_RETRY_FIRST = 0.05
-_log = logging.getLogger("stepwell")
 
 
 class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,7 +54,6 @@ class StreamWriter:
         self._next = -1
         self._body = (1, 0)
         self._waiting: list[Chunk] = []
-        self._delay = _RETRY_FIRST
         self._task: asyncio.Task[None] | None = None
 
     def write(self, *, source: str, attempt: int, k: int, value: Raw, base: int) -> None:
@@ -77,8 +73,8 @@ class StreamWriter:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                if self._next < 0 and not await self._find_end():
-                    continue
+                if self._next < 0:
+                    await self._find_end()
                 batch = self._waiting[:_BATCH_MAX]
                 bodies = self._encoded(batch)
                 if bodies and not await self._appended(bodies):
@@ -104,32 +100,22 @@ class StreamWriter:
     async def _appended(self, bodies: list[bytes]) -> bool:
         """Whether they are in. If their place is taken, then by an earlier try of this very call, or by another owner
         of the run: then look for the end again."""
-        try:
+
+        async def append() -> bool:
             if await self._streams.append(self._key, self._next, bodies):
-                self._delay = _RETRY_FIRST
                 return True
             there = await self._streams.read(self._key, self._next, len(bodies))
-        except BackendError as error:
-            await self._pause(error)
-            return False
-        if list(there.items) == bodies:
-            return True
-        self._next = -1
-        return False
+            return list(there.items) == bodies
 
-    async def _find_end(self) -> bool:
-        try:
-            tail = await self._streams.read(self._key, -1, 1)
-        except BackendError as error:
-            await self._pause(error)
-            return False
+        is_in = await until_answered(f"stream {self._key}", append)
+        if not is_in:
+            self._next = -1
+        return bool(is_in)
+
+    async def _find_end(self) -> None:
+        tail = await until_answered(f"stream {self._key}", lambda: self._streams.read(self._key, -1, 1))
+        assert tail is not None, "asked until answered"
         self._next = tail.next
         if tail.items:
             last = decode_chunk(tail.items[-1])
             self._body = (last.base, last.body)
-        return True
-
-    async def _pause(self, error: BackendError) -> None:
-        _log.warning("stream %s: %s; again in %.2f s", self._key, error, self._delay)
-        await asyncio.sleep(self._delay)
-        self._delay = min(self._delay * 2, 2.0)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
+
+_log = logging.getLogger("stepwell")
 
 
 class Hub:
     """Futures by run. Ends that happen here resolve them at once; ends elsewhere are looked up when something rings."""
 
     def __init__(self) -> None:
+        self._impure: set[str] = set()
         self._waiting: dict[RunId, list[asyncio.Future[Ended]]] = {}
         self.on_ended: Callable[[RunId, Ended], None] | None = None
         self.on_activation_failed: Callable[[RunId, BaseException], None] | None = None
@@ -49,7 +53,11 @@ class Hub:
         if self.on_activation_failed is not None:
             self.on_activation_failed(run, error)
 
-    def impure(self, run: RunId, call: str) -> None:
-        """A body made a call that replay cannot repeat."""
-        if self.on_impure is not None:
-            self.on_impure(run, call)
+    def impure(self, run: RunId, calls: Sequence[str]) -> None:
+        """A body made calls that replay cannot repeat; each place is told once."""
+        for call in calls:
+            if call not in self._impure:
+                self._impure.add(call)
+                _log.warning("run %s calls %s: it will see another value on replay", run, call)
+                if self.on_impure is not None:
+                    self.on_impure(run, call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stepwell.engine.loop import WorkflowLoop
+
+_GC_DEFAULT_MAX = 2000
+"""The default thresholds of the Pythons that there are: 700, and 2000 from 3.14 on."""
 
 
 class ReplayFilter(logging.Filter):
@@ -33,6 +37,20 @@ def quiet_replay() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(quiet)
+
+
+@contextmanager
+def patient_gc(threshold: int) -> Iterator[None]:
+    """Collect garbage less often, unless `threshold` is 0 or somebody has tuned the collector already."""
+    before = gc.get_threshold()
+    is_ours = bool(threshold) and before[0] <= _GC_DEFAULT_MAX
+    if is_ours:
+        gc.set_threshold(threshold, *before[1:])
+    try:
+        yield
+    finally:
+        if is_ours:
+            gc.set_threshold(*before)
 
 
 def is_debugging() -> bool:

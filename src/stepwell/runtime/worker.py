@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -31,17 +30,16 @@ from stepwell.runtime.activation import Activation
 from stepwell.runtime.acts import Acts, due_topic
 from stepwell.runtime.batching import Batcher
 from stepwell.runtime.hub import Hub
-from stepwell.runtime.observe import is_debugging, quiet_replay
+from stepwell.runtime.leases import Leases
+from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.payloads import loaded_frames
-from stepwell.runtime.renewal import Held, Renewer
+from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
 
 _log = logging.getLogger("stepwell")
 _DEBUG_LEASE_MS = 86_400_000
 _ERROR_MAX = 4_000
-_GC_DEFAULT_MAX = 2000
-"""The default thresholds of the Pythons that there are: 700, and 2000 from 3.14 on."""
 
 
 class WorkerLostError(StepwellError):
@@ -83,16 +81,15 @@ class Worker:
         self.steps.on_exhausted = self._threads_exhausted
         self.active: dict[RunId, Activation] = {}
         self.has_stopped = asyncio.Event()
-        self._hub = hub
+        self.hub = hub
         self._cache: OrderedDict[RunId, Driver] = OrderedDict()
         self._failures: dict[RunId, int] = {}
-        self._impure: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._renewer = Renewer(store, self.clock, self, options)
+        self.leases = Leases(self)
+        self._renewer = Renewer(store, self.clock, self.leases, options)
         self._bell = asyncio.Event()
         self._reserved = 0
-        self._quiet = quiet_replay()
-        self._gc_before: tuple[int, int, int] | None = None
+        self._conditions = contextlib.ExitStack()
         self._has_told = False
         self._is_stopping = False
         self._is_running = False
@@ -111,8 +108,8 @@ class Worker:
     def start(self) -> None:
         """Begin to take runs."""
         self._is_running = True
-        self._tune_gc()
-        self._quiet.__enter__()
+        self._conditions.enter_context(quiet_replay())
+        self._conditions.enter_context(patient_gc(self.options.gc_threshold))
         self._renewer.start()
         identity = self.backend.store.identity
         for queue in self.options.queues:
@@ -149,20 +146,12 @@ class Worker:
             driver.evict()
         self._cache.clear()
         self.steps.close()
-        self._quiet.__exit__(None, None, None)
-        if self._gc_before is not None:
-            gc.set_threshold(*self._gc_before)
+        self._conditions.close()
         self.has_stopped.set()
 
     def _threads_exhausted(self) -> None:
         _log.error("all threads for sync steps hang past their time limits; this worker drains and stops")
         self.spawn(self.stop())
-
-    def _tune_gc(self) -> None:
-        before = gc.get_threshold()
-        if self.options.gc_threshold and before[0] <= _GC_DEFAULT_MAX:
-            gc.set_threshold(self.options.gc_threshold, *before[1:])
-            self._gc_before = before
 
     def hurry(self) -> None:
         """While stopping: wait for no step any longer."""
@@ -386,7 +375,7 @@ class Worker:
         activation.forget()
         self._failures.pop(activation.run, None)
         activation.driver.evict()
-        self._hub.ended(activation.run, ended)
+        self.hub.ended(activation.run, ended)
         self._tell_of_ends()
 
     def _tell_of_ends(self) -> None:
@@ -421,73 +410,13 @@ class Worker:
         count = self._failures[run] = self._failures.get(run, 0) + 1
         delay_ms = min(300_000, 1000 * 2 ** min(count, 10))
         _log.error("%s\n(run %s stays open; next try in %d s)", error, run, delay_ms // 1000)
-        self._hub.activation_failed(run, error)
+        self.hub.activation_failed(run, error)
         self._release(activation, self.clock.now() + delay_ms, error=str(error)[:_ERROR_MAX])
-
-    def check_purity(self, activation: Activation) -> None:
-        """With `impure_check`: tell of calls that replay cannot repeat, each place once."""
-        found: list[str] = getattr(activation.driver.program, "impure", [])
-        for call in found:
-            if call not in self._impure:
-                self._impure.add(call)
-                _log.warning("run %s calls %s: it will see another value on replay", activation.run, call)
-                self._hub.impure(activation.run, call)
 
     async def load_mail(self, activation: Activation) -> tuple[Mail, ...]:
         """The messages that the activation has not journaled."""
         (loaded,) = await self.backend.store.load([Wanted(activation.run, MAX_SEQ, activation.driver.mail)])
         return () if loaded is None else loaded.mail
-
-    # --- leases
-
-    def claims(self) -> Sequence[Held]:
-        """All claims; called from the renewing thread."""
-        return [
-            Held(item.run, item.driver.claim, item.lease_ends, item.lease_ms) for item in list(self.active.values())
-        ]
-
-    def running_steps(self) -> Sequence[str]:
-        """The steps under way, by run."""
-        return [f"{item.run}/{id}" for item in self.active.values() for id in item.running][:10]
-
-    def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None:
-        """What a renewal answered."""
-        for run, claim, mail in results:
-            activation = self.active.get(run)
-            if activation is None or activation.driver.claim != claim:
-                continue
-            if mail is None:
-                self.lost(activation)
-            else:
-                activation.lease_ends = lease_ends
-                activation.mail_arrived(mail)
-
-    def check_leases(self) -> None:
-        """Stop runs whose lease may have ended."""
-        if is_debugging():
-            return
-        now = self.clock.monotonic()
-        for activation in list(self.active.values()):
-            if activation.lease_ends <= now:
-                _log.warning(
-                    "the lease of run %s could not be renewed in time; its steps here are stopped", activation.run
-                )
-                self.drop(activation)
-
-    async def extend_lease(self, activation: Activation) -> bool:
-        """Renew at once, for as long as the activation now asks. Whether it is still ours."""
-        while not activation.is_gone:
-            ends = self.clock.monotonic() + (activation.lease_ms - self.options.margin_ms) / 1000
-            claim = (activation.run, activation.driver.claim)
-            try:
-                (mail,) = await self.backend.store.renew([claim], activation.lease_ms)
-            except BackendError as error:
-                _log.warning("run %s: %s; again in 1 s", activation.run, error)
-                await asyncio.sleep(1)
-                continue
-            self.renewed([(*claim, mail)], ends)
-            return not activation.is_gone
-        return False
 
     # --- inside
 

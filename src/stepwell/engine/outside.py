@@ -1,0 +1,121 @@
+"""What a body does to the world outside of its run: acts, which are intended, done and confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stepwell.engine.mailbox import Address
+from stepwell.engine.program import ActCommand
+from stepwell.model.entries import Act, CancelChild, Confirmed, Intended, Received, StartChild, Subscribe
+from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
+from stepwell.model.messages import ChildEnded
+
+if TYPE_CHECKING:
+    from stepwell.engine.function import FunctionProgram
+
+
+class _ActState:
+    __slots__ = ("act", "future")
+
+    def __init__(self, act: Act, future: asyncio.Future[Any]) -> None:
+        self.act = act
+        self.future = future
+
+
+class Outside:
+    """The acts of one generation, by command."""
+
+    def __init__(self, program: FunctionProgram) -> None:
+        self._program = program
+        self._acts: dict[CommandId, _ActState] = {}
+        self._known_children: dict[CommandId, RunId] | None = None
+
+    def act(self, id: CommandId, act: Act) -> asyncio.Future[Any]:
+        """Do something to the outside; the future resolves when it is confirmed."""
+        program = self._program
+        future = program.loop.create_future()
+        if not program.loop.evicting:
+            self._acts[id] = _ActState(act, future)
+            program.issue(ActCommand(id, act))
+        return future
+
+    async def call_child(self, act: StartChild, id: CommandId, decode: Callable[[Received], Any]) -> Any:
+        """Start a child and wait for its end. Cancelling this cancels the child."""
+        program = self._program
+        started = self.act(id, act)
+        started.add_done_callback(_ignore_outcome)
+        waiter = program.mailbox.enlist(Address("child", id), decode, detail=act.child)
+
+        def refused(future: asyncio.Future[Any]) -> None:
+            if not future.cancelled() and (error := future.exception()) and not waiter.future.done():
+                waiter.future.set_exception(error)
+
+        started.add_done_callback(refused)
+        try:
+            return await program.mailbox.answered(waiter)
+        except asyncio.CancelledError:
+            self.cancel_child(id, act.child)
+            raise
+
+    def child_id(self, command: CommandId) -> RunId:
+        """The id of a child: as the history has it, for that may have been taken from another run."""
+        program = self._program
+        if self._known_children is None:
+            acts = (line.entry for line in program.history if isinstance(line.entry, Intended))
+            self._known_children = {entry.id: entry.act.child for entry in acts if isinstance(entry.act, StartChild)}
+        origin = program.origin
+        known = self._known_children.get(command)
+        return known or child_run_id(origin.run, origin.base, command, origin.seed)
+
+    def cancel_child(self, id: CommandId, child: RunId) -> None:
+        """Ask a child to stop; once."""
+        name = CommandId(f"{id}/cancel")
+        if name not in self._acts and not self._program.loop.evicting:
+            self.act(name, CancelChild(child=child)).add_done_callback(_ignore_outcome)
+
+    def subscribe(self, event: str) -> None:
+        """Make this run be found by the event's publishers, from the run's beginning on; once per generation."""
+        id = CommandId(f"subscribe.{event}")
+        if id not in self._acts and not self._program.loop.evicting:
+            since = self._program.origin.born_at
+            self.act(id, Subscribe(event=event, since=since)).add_done_callback(_ignore_outcome)
+
+    def asks(self) -> list[tuple[str, str]]:
+        """(id, kind) of the acts that are not confirmed, for messages."""
+        return [
+            (id, "child" if isinstance(state.act, StartChild) else "act")
+            for id, state in self._acts.items()
+            if not state.future.done()
+        ]
+
+    def feed(self, entry: Intended | Confirmed) -> bool:
+        """Apply a journaled act. False: the code asks for no such act."""
+        state = self._acts.get(entry.id)
+        if state is None or (isinstance(entry, Intended) and type(state.act) is not type(entry.act)):
+            return False
+        if isinstance(entry, Confirmed):
+            self._confirm(state, entry)
+        return True
+
+    def _confirm(self, state: _ActState, entry: Confirmed) -> None:
+        act, failure = state.act, entry.failure
+        program = self._program
+        if not state.future.done():
+            if failure is None:
+                state.future.set_result(None)
+            else:
+                state.future.set_exception(program.translator.act_error(act, failure))
+        elif failure is not None and isinstance(act, StartChild):
+            # The body went on with a child that this run, a fork, could not start for itself: that child has failed.
+            message = ChildEnded(
+                child=act.child, base=program.origin.base, command=entry.id, status="failed", failure=failure
+            )
+            id = MessageId(f"refused:{entry.id}")
+            program.mailbox.put(Received(no=0, id=id, at=program.now_ms, message=message))
+
+
+def _ignore_outcome(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
