@@ -9,6 +9,8 @@ from collections import Counter
 
 import msgspec
 import pytest
+from tests.helpers import run, until
+from tests.runtime.conftest import OpenApp
 
 from stepwell import (
     Context,
@@ -27,8 +29,6 @@ from stepwell import (
     workflow,
 )
 from stepwell.model.ids import RunId
-from tests.helpers import run, until
-from tests.runtime.conftest import OpenApp
 
 done: list[str] = []
 counts: Counter[str] = Counter()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.helpers import run
+from tests.runtime.conftest import OpenApp
 
 from stepwell import (
     Blob,
@@ -29,8 +31,6 @@ from stepwell import (
     step,
     workflow,
 )
-from tests.helpers import run
-from tests.runtime.conftest import OpenApp
 
 calls: Counter[str] = Counter()
 tokens = Stream("tokens", str)
@@ -376,7 +376,13 @@ def test_an_error_is_the_same_live_and_on_replay(app_of: OpenApp) -> None:
         async with app_of(body) as app:
             return await (await app.start(body)).result(timeout=5)
 
-    assert run(go()) == ["step fatal failed after 1 attempt: FatalError: never again", "FatalError", "fatal", "1", "True"]
+    assert run(go()) == [
+        "step fatal failed after 1 attempt: FatalError: never again",
+        "FatalError",
+        "fatal",
+        "1",
+        "True",
+    ]
 
 
 def test_outside_of_a_workflow_a_step_just_runs() -> None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from tests.helpers import run, until
+from tests.runtime.conftest import OpenApp
 
 from stepwell import (
     Context,
@@ -23,8 +25,6 @@ from stepwell import (
     workflow,
 )
 from stepwell.runtime.handles import Handle
-from tests.helpers import run, until
-from tests.runtime.conftest import OpenApp
 
 number = Signal("number", int)
 paid = Event("paid", dict[str, int])

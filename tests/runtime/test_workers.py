@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.helpers import run, until
 
 from stepwell import BackendError, Context, DefinitionError, Signal, Stepwell, step, workflow
 from stepwell.runtime.options import WorkerOptions
-from tests.helpers import run, until
 
 go_on = Signal("go_on", int)
 begun: list[str] = []
@@ -44,7 +44,7 @@ async def quick(n: int) -> int:
 
 @step
 async def block() -> int:
-    time.sleep(0.7)  # noqa: ASYNC251 - what a careless step does to its loop
+    time.sleep(0.7)
     return 1
 
 
@@ -243,7 +243,9 @@ async def napping(ctx: Context) -> int:
 
 def test_runs_that_nap_give_way_to_runs_that_are_due() -> None:
     async def go() -> int:
-        app = Stepwell("memory://", include=[napping, one_quick], worker_options=WorkerOptions(concurrency=2, poll_ms=20))
+        app = Stepwell(
+            "memory://", include=[napping, one_quick], worker_options=WorkerOptions(concurrency=2, poll_ms=20)
+        )
         async with app:
             for _ in range(2):
                 await app.start(napping)
