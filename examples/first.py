@@ -1,7 +1,4 @@
-"""A first workflow: greet some people, rest between them, count the greetings.
-
-stepwell run examples/first.py:greet_all --input '["Ada", "Grace"]' --id greetings
-"""
+"""A first workflow: greet some people, rest after each of them, count the greetings."""
 
 import asyncio
 
@@ -18,7 +15,7 @@ async def greet(name: str) -> str:
 async def greet_all(ctx: Context, names: list[str]) -> int:
     for name in names:
         await greet(name)
-        await ctx.sleep("100ms")
+        await ctx.sleep("1s")
     return len(names)
 
 

@@ -1,7 +1,7 @@
 """A checkout: a step with retries, an undo, two steps at once, an approval, and a long wait.
 
-stepwell run examples/orders.py:checkout --input '{"id": 7, "cooling_off": 5}' --id order-7
-stepwell send order-7 approval '{"by": "ada"}'
+stepwell run orders.py:checkout --input '{"id": 7, "cooling_off": 5}' --id order-7
+stepwell send order-7 approval '{"by": "ada"}' --backend sqlite:///orders.db
 """
 
 import asyncio
@@ -80,11 +80,11 @@ async def checkout(ctx: Context, order: Order) -> Receipt:
     return receipt
 
 
-app = Stepwell("memory://", include=[__name__])  # decorators only describe; `include` is the registry
+app = Stepwell("sqlite:///orders.db", include=[__name__])  # decorators only describe; `include` is the registry
 
 
 async def main() -> None:
-    async with app:
+    async with Stepwell("memory://", include=[__name__]) as app:
         handle = await app.start(checkout, Order(id=7, cooling_off=0.1), id="order-7")
         await handle.send(approval, Approval(by="ada"))
         receipt = await handle.result(timeout="1h")
