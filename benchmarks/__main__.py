@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.catalogue import WORKLOADS, Workload
-from benchmarks.machine import describe
+from benchmarks.machine import describe, version
 from benchmarks.rounds import BenchmarkError, Figures, measure
 from benchmarks.tables import table
 
@@ -40,7 +40,7 @@ def main() -> int:
     given = arguments()
     directory = given.dir or Path(tempfile.gettempdir())
     rounds = 1 if given.quick else given.rounds
-    machine = describe(directory)
+    machine = f"{version()}; {describe(directory)}"
     print(f"{machine}; medians of {rounds} round{'s' if rounds > 1 else ''}")
     told: set[str] = set()
 
@@ -59,7 +59,7 @@ def main() -> int:
             print(f"\n{error}")
             continue
         found[workload.name] = figures
-        print("\n".join(table(workload, figures)), flush=True)
+        print("\n".join(table(workload, figures, full=given.full)), flush=True)
     if given.json is not None:
         given.json.write_text(json.dumps({"machine": machine, "rounds": rounds, "workloads": found}, indent=2) + "\n")
     return 1 if failures else 0

@@ -26,6 +26,8 @@ class Gate:
     least: float | None = None
     most: float | None = None
     beside: str = ""
+    only_full: bool = False
+    """At smaller sizes the figure is noise."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ WORKLOADS = (
         tuple(
             Contender(name, name, {"runs": 1000, "total": 200_000}, {"total": 5_000_000}) for name in ("ours", "limit")
         ),
-        (Gate("steps/s", least=30_000), Gate("last/first tenth", least=0.9)),
+        (Gate("steps/s", least=30_000), Gate("last/first tenth", least=0.9, only_full=True)),
     ),
     Workload(
         "latency",
@@ -131,7 +133,6 @@ WORKLOADS = (
         15,
         "killed in step 6 of 10: until all 1000 runs have ended",
         (Contender("ours", "standing", {"runs": 1000}), Contender("toy", "toy", {"runs": 1000})),
-        (Gate("seconds", most=0.2), Gate("seconds", most=5, beside="toy")),
     ),
     Workload(
         "recovery-10k",
@@ -146,7 +147,7 @@ WORKLOADS = (
         16,
         "memory of a run that waits: kept for a quick wake, and evicted",
         (Contender("ours", "standing", {"runs": 2000}),),
-        (Gate("resident bytes/run", most=8000), Gate("evicted bytes/run", most=1000)),
+        (Gate("resident bytes/run", most=8000), Gate("evicted bytes/run", most=0)),
     ),
     Workload(
         "parked",
@@ -157,7 +158,7 @@ WORKLOADS = (
             Contender("at 10 k", "standing", {"runs": 10_000}),
         ),
         (
-            Gate("bytes/run", most=700),
+            Gate("bytes/run", most=400),
             Gate("ready ms", most=100),
             Gate("due us/run", most=1.25, beside="at 10 k"),
             Gate("wakes/s", least=10_000),
@@ -187,9 +188,9 @@ WORKLOADS = (
         20,
         "import, over the bare interpreter",
         (
-            Contender("ours", "standing", {}),
-            Contender("dbos", "standing", {"module": "dbos"}),
-            Contender("asyncio", "standing", {"module": "asyncio"}),
+            Contender("ours", "standing", {"code": "from stepwell import Context, Stepwell, step, workflow"}),
+            Contender("dbos", "standing", {"code": "from dbos import DBOS"}),
+            Contender("asyncio", "standing", {"code": "import asyncio"}),
         ),
         (Gate("import ms", most=150), Gate("RSS MB", most=40)),
     ),
@@ -198,6 +199,6 @@ WORKLOADS = (
         20,
         "a worker with nothing to do",
         (Contender("ours", "standing", {"seconds": 5}),),
-        (Gate("CPU %", most=1), Gate("transactions", most=0)),
+        (Gate("transactions", most=0),),
     ),
 )

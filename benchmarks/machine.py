@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,17 @@ def describe(directory: Path) -> str:
         f"{os.cpu_count()} cores (load {load:.1f}), {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, flush {flush:.2f} ms in {directory}"
     )
+
+
+def version() -> str:
+    """The commit that is measured, and whether files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "--", "../src"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
+    return f"commit {commit.stdout.strip()}{' with changes' if changed.stdout else ''}"
 
 
 def flush_ms(directory: Path) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from benchmarks.catalogue import Contender, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = {"dbos": "pip install 'stepwell[bench]'"}
-Figures = dict[str, dict[str, float]]
-"""Contender, metric, median."""
+Figures = dict[str, dict[str, list[float]]]
+"""Contender, metric, one value per round. The same place in two lists is the same minute."""
 
 
 class BenchmarkError(Exception):
@@ -31,7 +30,7 @@ def missing(contender: Contender) -> str | None:
 
 
 def measure(workload: Workload, *, rounds: int, full: bool, directory: Path, tell: Callable[[str], None]) -> Figures:
-    """The medians of all contenders that can run. They take turns, so that a noisy minute hits all of them."""
+    """The figures of all contenders that can run. They take turns, so that a noisy minute hits all of them."""
     answers: dict[str, list[dict[str, float]]] = {}
     for _ in range(rounds):
         for contender in workload.contenders:
@@ -41,7 +40,7 @@ def measure(workload: Workload, *, rounds: int, full: bool, directory: Path, tel
                     tell(f"{contender.name} is not installed: {how}")
                 continue
             answers.setdefault(contender.name, []).append(run(workload, contender, full=full, directory=directory))
-    return {name: medians(found) for name, found in answers.items() if found}
+    return {name: by_metric(found) for name, found in answers.items() if found}
 
 
 def run(workload: Workload, contender: Contender, *, full: bool, directory: Path) -> dict[str, float]:
@@ -65,6 +64,6 @@ def run(workload: Workload, contender: Contender, *, full: bool, directory: Path
     return answer
 
 
-def medians(answers: list[dict[str, float]]) -> dict[str, float]:
-    """Metric by metric."""
-    return {metric: statistics.median(answer[metric] for answer in answers) for metric in answers[0]}
+def by_metric(answers: list[dict[str, float]]) -> dict[str, list[float]]:
+    """The rounds of each metric."""
+    return {metric: [answer[metric] for answer in answers] for metric in answers[0]}

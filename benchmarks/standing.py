@@ -268,16 +268,16 @@ def history(steps: int) -> Answer:
 # --- footprint
 
 
-def footprint(module: str = "stepwell") -> Answer:
-    """Import time and memory over the bare interpreter."""
+def footprint(code: str) -> Answer:
+    """Time over the bare interpreter, and memory. `code` imports names, since a package may load itself lazily."""
 
     def run(code: str) -> float:
         return timed(lambda: subprocess.run([sys.executable, "-c", code], check=True), 7) * 1000
 
-    code = f"import {module}; print(open('/proc/self/statm').read().split()[1])"
-    pages = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    told = f"{code}; print(open('/proc/self/statm').read().split()[1])"
+    pages = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True).stdout
     return {
-        "import ms": run(f"import {module}") - run(""),
+        "import ms": run(code) - run(""),
         "RSS MB": int(pages.split()[-1]) * os.sysconf("SC_PAGE_SIZE") / 1e6,
     }
 
