@@ -39,7 +39,19 @@ _ATOMS = frozenset({int, str, bool, float, type(None)})
 class BoundStep:
     """A step prepared for one app: its types are resolved and its values can be written down."""
 
-    __slots__ = ("_keywords", "_parameters", "_result", "_where", "codec", "fn", "is_plain", "options", "step")
+    __slots__ = (
+        "_more_keywords",
+        "_more_positional",
+        "_named",
+        "_positional",
+        "_result",
+        "_where",
+        "codec",
+        "fn",
+        "is_plain",
+        "options",
+        "step",
+    )
 
     def __init__(self, step: Step[..., Any], codec: Codec) -> None:
         self.step = step
@@ -51,10 +63,13 @@ class BoundStep:
         hints = {} if step.signature is None else _hints(step)
         result = _typed_or_plain(codec, hints.get("return", Any), is_strict=not step.is_foreign)
         self._result: Typed[Any] = result
-        names = () if step.signature is None else step.signature.parameters
-        typed = {name: _typed_or_plain(codec, hints.get(name, Any), is_strict=not step.is_foreign) for name in names}
-        self._parameters = list(typed.items())
-        self._keywords = typed
+        self._positional: list[tuple[str, Typed[Any]]] = []
+        self._named: dict[str, Typed[Any]] = {}
+        self._more_positional = ("args", codec.typed(Any))
+        self._more_keywords: Typed[Any] = codec.typed(Any)
+        for parameter in () if step.signature is None else step.signature.parameters.values():
+            hint = hints.get(parameter.name, Any)
+            self._prepare(parameter, _typed_or_plain(codec, hint, is_strict=not step.is_foreign))
 
     def decode_result(self, raw: Raw) -> Any:
         """The value that the body sees."""
@@ -79,19 +94,28 @@ class BoundStep:
     def _copied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], int]:
         total = 0
         copies = []
-        plain = self.codec.typed(Any)
-        last = self._parameters[-1] if self._parameters else ("args", plain)
+        known = len(self._positional)
         for index, value in enumerate(args):
-            name, typed = self._parameters[index] if index < len(self._parameters) else last
+            name, typed = self._positional[index] if index < known else self._more_positional
             raw, copy = typed.isolate(value, where=f"argument {name} of step {self.options.name}")
             total = crc32(raw, total)
             copies.append(copy)
         keywords = {}
         for name, value in kwargs.items():
-            typed = self._keywords.get(name, plain)
+            typed = self._named.get(name, self._more_keywords)
             raw, keywords[name] = typed.isolate(value, where=f"argument {name} of step {self.options.name}")
             total = crc32(raw, total)
         return tuple(copies), keywords, total
+
+    def _prepare(self, parameter: inspect.Parameter, typed: Typed[Any]) -> None:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            self._more_positional = (parameter.name, typed)
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            self._more_keywords = typed
+        else:
+            self._named[parameter.name] = typed
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+                self._positional.append((parameter.name, typed))
 
 
 class WorkflowTypes(Struct, frozen=True):
