@@ -17,6 +17,8 @@ from stepwell.runtime.app import DEFAULT_URL, Stepwell
 
 K = TypeVar("K")
 
+_OURS = str(Path(__file__).parent.parent)
+
 
 def split_target(text: str) -> tuple[str, str]:
     """`orders.py:checkout` as file and name; the name may be empty. The colon of `C:\\orders.py` is no separator."""
@@ -69,7 +71,7 @@ def _place_of(error: BaseException) -> str:
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith("<frozen") and file != __file__ and "importlib" not in file:
+        if not file.startswith(("<frozen", _OURS)) and "importlib" not in file:
             place = f" ({file}:{trace.tb_lineno})"
         trace = trace.tb_next
     return place

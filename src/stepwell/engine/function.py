@@ -237,7 +237,8 @@ class FunctionProgram:
         """Unwind the body's coroutines; nothing that they do now counts."""
         self.notes.mute()
         self.loop.evict()
-        # Cut the circle, so that all of this is freed now and not by the collector.
+        # Cut the circles, so that all of this is freed now and not by the collector.
+        self.outside.close()
         self.context = self._main = self.loop.program = None
 
     # --- what the body calls, through the authoring layer

@@ -32,6 +32,10 @@ class Outside:
         self._acts: dict[CommandId, _ActState] = {}
         self._known_children: dict[CommandId, RunId] | None = None
 
+    def close(self) -> None:
+        """Nothing is asked of this any more: let go of the program."""
+        del self._program
+
     def act(self, id: CommandId, act: Act) -> asyncio.Future[Any]:
         """Do something to the outside; the future resolves when it is confirmed."""
         program = self._program
