@@ -64,3 +64,7 @@ class Shop:
 Shop().sell(7)  # E: call-arg  # E: unused-coroutine  # P: reportCallIssue
 
 current_step().send(words, 7)  # E: misc  # P: reportArgumentType
+
+
+@step(raises=KeyboardInterrupt)  # E: arg-type  # P: reportArgumentType
+async def raises_what_is_no_exception() -> None: ...

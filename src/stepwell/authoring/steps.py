@@ -25,6 +25,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_LATER = ("queue", "limit", "transaction")
+
+
 class StepKeywords(TypedDict, total=False):
     """The options of a step.
 
@@ -39,7 +42,7 @@ class StepKeywords(TypedDict, total=False):
     timeout: Duration
     deadline: Duration
     lease: Duration
-    raises: type[BaseException] | tuple[type[BaseException], ...]
+    raises: type[Exception] | tuple[type[Exception], ...]
     queue: str
     limit: Any
     transaction: bool
@@ -173,6 +176,8 @@ def step_options(options: StepKeywords, base: StepOptions) -> StepOptions:
             changes["retry"] = Retry(attempts=1) if value is None else value
         elif keyword == "raises":
             changes["raises"] = _exception_types(value, what)
+        elif keyword in _LATER and value:
+            raise DefinitionError(f"{what}: the option {keyword!r} is not available in this version")
         elif keyword in StepKeywords.__annotations__:
             changes[keyword] = value
         else:
