@@ -62,14 +62,8 @@ class Mailbox:
     def put(self, received: Received) -> None:
         """Hand a message to the first waiter that it matches, or keep it."""
         address = address_of(received)
-        if address is None:
-            return
-        for waiter in self._waiters.get(address, ()):
-            if not waiter.future.done() and _matches(waiter.where, received):
-                if self._hand_over(waiter, received):
-                    self._waiters[address].remove(waiter)
-                return
-        self._buffers.setdefault(address, deque()).append(received)
+        if address is not None and not self._offer(address, received):
+            self._buffers.setdefault(address, deque()).append(received)
 
     async def receive(self, address: Address, decode: Callable[[Received], Any], **options: Any) -> Any:
         """Wait for the next message there; see `Waiter` for the options."""
@@ -108,7 +102,8 @@ class Mailbox:
         future = waiter.future
         if future.done() and not future.cancelled() and future.exception() is None:
             received, _ = future.result()
-            self._buffers.setdefault(waiter.address, deque()).appendleft(received)
+            if not self._offer(waiter.address, received):
+                self._buffers.setdefault(waiter.address, deque()).appendleft(received)
 
     def unread(self) -> tuple[Received, ...]:
         """Everything that nobody has asked for, in order of arrival."""
@@ -123,6 +118,15 @@ class Mailbox:
             for waiter in waiters
             if not waiter.future.done()
         ]
+
+    def _offer(self, address: Address, received: Received) -> bool:
+        """Give the message to the first waiter that it matches. False: there is none."""
+        for waiter in self._waiters.get(address, ()):
+            if not waiter.future.done() and _matches(waiter.where, received):
+                if self._hand_over(waiter, received):
+                    self._waiters[address].remove(waiter)
+                return True
+        return False
 
     def _hand_over(self, waiter: Waiter, received: Received) -> bool:
         try:
