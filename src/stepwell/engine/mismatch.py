@@ -34,9 +34,12 @@ def mismatch(
         text.append(f"  code asks      nothing           {_places(places)}")
     else:
         asked, asked_kind = asks[0]
-        others = ", ".join(id for id, _ in asks[1:4]) or "nothing else"
-        text.append(f"  code asks      {asked_kind:<7} {asked:<16} {_places(places)}   (and {others} is pending)")
-    text.extend(_cures(origin.run, name, asks))
+        others = [id for id, _ in asks[1:4]]
+        pending = f"{', '.join(others) or 'nothing else'} {'are' if len(others) > 1 else 'is'} pending"
+        text.append(f"  code asks      {asked_kind:<7} {asked:<16} {_places(places)}   (and {pending})")
+    text.extend(_cures(name, asks))
+    fork = f"or: stepwell runs fork {origin.run} --from-step {name}      " if kind == "step" else ""
+    text.append(f"  {fork}see: stepwell runs explain {origin.run}")
     return NonDeterminismError("\n".join(text))
 
 
@@ -59,7 +62,7 @@ def _places(places: Sequence[str]) -> str:
     return "; ".join(places[:3])
 
 
-def _cures(run: str, name: str, asks: Sequence[tuple[str, str]]) -> list[str]:
+def _cures(name: str, asks: Sequence[tuple[str, str]]) -> list[str]:
     cures = []
     if asks:
         patch = f"{step_name(CommandId(asks[0][0]))}-first"
@@ -67,5 +70,4 @@ def _cures(run: str, name: str, asks: Sequence[tuple[str, str]]) -> list[str]:
         cures.append(f'  guard it:  if ctx.patched("{patch}"): ...')
     else:
         cures.append(f"  did you remove or rename `{name}`?  keep it for runs that have it, behind ctx.patched(...)")
-    cures.append(f"  or: stepwell runs fork {run} --from-step {name}      see: stepwell runs explain {run}")
     return cures
