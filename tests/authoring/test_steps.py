@@ -7,10 +7,10 @@ import threading
 from datetime import timedelta
 
 import pytest
-from tests.helpers import run
 
 from stepwell import Context, DefinitionError, Retry, StepError, step, workflow
 from stepwell.testing import StepwellTest
+from tests.helpers import run
 
 
 @step
