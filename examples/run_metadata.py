@@ -50,7 +50,7 @@ async def main() -> None:
 
         page = await app.runs.list(RunQuery(tag=(("team", "books"), ("customer", "acme"))))
         assert [head.id for head in page.runs] == [handle.id]
-        page = await app.runs.list(RunQuery(metadata=(("phase", msgspec.Raw(b'"end"')),)))
+        page = await app.runs.list(metadata={"phase": "end", "pages": 6})  # the same in keywords, with plain values
         assert [head.id for head in page.runs] == [handle.id]
     try:
         current_run()
