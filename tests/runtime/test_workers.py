@@ -15,7 +15,8 @@ from stepwell.runtime.options import WorkerOptions
 go_on = Signal("go_on", int)
 begun: list[str] = []
 stopped: list[str] = []
-QUICK = WorkerOptions(lease_ms=300, margin_ms=100, poll_ms=50)
+SLOW = 3.0
+QUICK = WorkerOptions(lease_ms=2000, margin_ms=800, poll_ms=50)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def _fresh() -> None:
 async def slow(name: str) -> str:
     begun.append(name)
     try:
-        await asyncio.sleep(0.4 if len(begun) == 1 else 0)
+        await asyncio.sleep(SLOW if len(begun) == 1 else 0)
     except asyncio.CancelledError:
         stopped.append(name)
         raise
@@ -126,8 +127,8 @@ def test_another_worker_takes_over_when_the_lease_ends() -> None:
             await until(lambda: _has_begun(1))
             assert first.client.worker is not None
             await first.client.worker._renewer.stop()  # this worker can no longer renew
-            async with second.worker(lease="300ms"):
-                result = await second.handle(handle.id, one_slow).result(timeout=5)
+            async with second.worker(lease="2s"):
+                result = await second.handle(handle.id, one_slow).result(timeout=20)
             return result, begun
 
     result, executions = run(go())
