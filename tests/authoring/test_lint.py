@@ -258,6 +258,9 @@ def test_the_order_of_a_set_is_found(statement: str) -> None:
         "tasks = {asyncio.ensure_future(charge(1))}\nfor task in tasks: task.cancel()",
         "tasks: set[asyncio.Task[None]] = set()\nfor task in tasks: task.cancel()",
         "numbers: set[int] = set()\nfor number in numbers: pass",
+        "names: list[str] = order\nfor name in names: pass",
+        "names: list = order\nfor name in names: pass",
+        "for name in somewhere: pass",
         "names = {'a'}\nnames = sorted(names)\nfor name in names: pass",
     ],
 )

@@ -135,3 +135,11 @@ def test_a_result_that_does_not_fit_fails_the_run(stepwell: StepwellTest) -> Non
 
     with pytest.raises(RunError, match="the result of workflow lies"):
         _ = stepwell.run_sync(lies).result
+
+
+@pytest.mark.parametrize("option", ["limit", "schedules"])
+def test_an_option_of_a_later_version_is_refused(option: str) -> None:
+    async def it(ctx: Context) -> None: ...
+
+    with pytest.raises(DefinitionError, match="is not available in this version"):
+        workflow(**{option: [1]})(it)  # type: ignore[arg-type]

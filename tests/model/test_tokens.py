@@ -1,0 +1,44 @@
+"""Hook tokens: resolved without a table, and only by the run that issued them."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.model.ids import CommandId, RunId
+from stepwell.model.tokens import is_genuine, make_token, parse_token
+
+SEED, OTHER = "00" * 16, "01" * 16
+NOT_UTF8 = urlsafe_b64encode(b"\xff").decode().rstrip("=")
+
+names = st.text(min_size=1).filter(lambda text: text.isprintable())
+
+
+@given(run=names, command=names, base=st.integers(min_value=1, max_value=2**40))
+def test_a_token_tells_whose_it_is(run: str, command: str, base: int) -> None:
+    parsed = parse_token(make_token(RunId(run), base, CommandId(command), SEED))
+
+    assert parsed is not None
+    assert (parsed.run, parsed.base, parsed.command) == (run, base, command)
+    assert is_genuine(parsed, SEED)
+    assert not is_genuine(parsed, OTHER)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "my own token", "hk_", "hk_a.b.c.d", "hk_a.b.1", "a.b.1.c", f"hk_{NOT_UTF8}.YQ.1.x", "hk_\ud800.YQ.1.x"],
+)
+def test_other_text_is_no_token(token: str) -> None:
+    assert parse_token(token) is None
+
+
+def test_a_token_for_another_hook_is_not_genuine() -> None:
+    parsed = parse_token(make_token(RunId("run"), 1, CommandId("hook"), SEED))
+    other = parse_token(make_token(RunId("run"), 1, CommandId("hook:2"), SEED))
+    assert parsed is not None
+    assert other is not None
+
+    assert parsed.proof != other.proof
