@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.engine.retry import is_retried, next_delay_ms
+from stepwell.engine.retry import is_retried, next_delay_ms, next_run_delay_ms
 from stepwell.errors import CodecError, FatalError, RetryableError
 from stepwell.model.durations import duration_ms
+from stepwell.model.failures import Failure
 from stepwell.model.policies import NO_RETRY, Retry
 
 EXACT = Retry(attempts=10, first_delay="1s", backoff=2.0, max_delay="1m", jitter=0)
@@ -111,3 +112,21 @@ def test_only_the_types_that_the_policy_names_are_repeated() -> None:
     assert is_retried(picky, RetryableError())
     assert not is_retried(picky, ValueError())
     assert not is_retried(Retry(on=(FatalError,)), FatalError())
+
+
+@pytest.mark.parametrize(
+    ("retry", "types", "retries", "expected"),
+    [
+        (EXACT, ["builtins.ValueError"], 0, 1000),
+        (EXACT, ["builtins.ValueError"], 3, 8000),
+        (EXACT, ["builtins.ValueError"], 9, None),
+        (EXACT, ["stepwell.errors.FatalError"], 0, None),
+        (EXACT, ["stepwell.errors.CodecError", "stepwell.errors.DefinitionError"], 0, None),
+        (Retry(on=(OSError,), jitter=0), ["builtins.ValueError"], 0, None),
+        (Retry(on=(OSError,), jitter=0), ["builtins.TimeoutError", "builtins.OSError"], 0, 1000),
+    ],
+)
+def test_a_failed_run_is_judged_by_recorded_names(
+    retry: Retry, types: list[str], retries: int, expected: int | None
+) -> None:
+    assert next_run_delay_ms(retry, Failure(types=tuple(types), message=""), retries) == expected
