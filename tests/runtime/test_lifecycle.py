@@ -7,7 +7,6 @@ import logging
 import uuid
 from collections import Counter
 
-import msgspec
 import pytest
 from tests.helpers import run, until
 from tests.runtime.conftest import OpenApp
@@ -278,8 +277,7 @@ def test_an_endless_workflow_keeps_its_mail_and_forgets_its_history(app_of: Open
             handle = await app.start(countdown, 5)
             await handle.send(go_on, 42)
             result = await handle.result(timeout=5)
-            head = await handle.head()
-            return result, head.base, msgspec.json.decode(head.metadata["left"])
+            return result, (await handle.head()).base, (await handle.metadata())["left"]
 
     result, base, left = run(go())
     assert (result, left) == ("42", 0)

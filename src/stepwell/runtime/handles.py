@@ -44,6 +44,11 @@ class Handle(Generic[R]):
         """The run's head: status, metadata, when it wakes. `RunNotFoundError`."""
         return await self._client.head(self.id)
 
+    async def metadata(self) -> dict[str, Any]:
+        """The run's metadata, as of when it last parked, ended or began anew."""
+        head = await self.head()
+        return {key: self._registry.decode(raw) for key, raw in head.metadata.items()}
+
     async def status(self) -> str:
         """The run's status."""
         return (await self.head()).status

@@ -132,6 +132,10 @@ class SyncHandle(Generic[R]):
         """The run's head: status, metadata, when it wakes. `RunNotFoundError`."""
         return self._portal.run(self._inner.head())
 
+    def metadata(self) -> dict[str, Any]:
+        """The run's metadata, as of when it last parked, ended or began anew."""
+        return self._portal.run(self._inner.metadata())
+
     def status(self) -> str:
         """The run's status."""
         return self._portal.run(self._inner.status())

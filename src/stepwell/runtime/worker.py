@@ -408,7 +408,7 @@ class Worker:
         """The code (or ours) cannot drive the run. It stays open, and is tried again later, ever more seldom."""
         run = activation.run
         count = self._failures[run] = self._failures.get(run, 0) + 1
-        delay_ms = min(300_000, 1000 * 2 ** min(count, 10))
+        delay_ms = min(30_000, 1000 * 2 ** min(count, 5))
         _log.error("%s\n(run %s stays open; next try in %d s)", error, run, delay_ms // 1000)
         self.hub.activation_failed(run, error)
         self._release(activation, self.clock.now() + delay_ms, error=str(error)[:_ERROR_MAX])
