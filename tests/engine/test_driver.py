@@ -6,7 +6,6 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.engine.machines import Machine, random_plan
 
 seeds = st.integers(min_value=0, max_value=2**32)

@@ -182,17 +182,20 @@ def test_a_run_started_elsewhere_is_noticed_soon(tmp_path: Path) -> None:
 def test_a_full_disk_stops_runs_and_room_lets_them_go_on(tmp_path: Path) -> None:
     path = tmp_path / "full.db"
 
+    async def fill(app: Stepwell, started: list[str]) -> None:
+        for n in range(2000):
+            handle = await app.start(one_quick, n, metadata={"filler": "x" * 2000})
+            started.append(handle.id)
+
     async def go() -> tuple[int, str]:
+        started: list[str] = []
         async with app_on(f"sqlite:///{path}?max_pages=60", WorkerOptions()) as app:
-            completed = 0
             with pytest.raises(BackendError, match="full"):
-                for n in range(2000):
-                    handle = await app.start(one_quick, n, metadata={"filler": "x" * 2000})
-                    completed += 1
+                await fill(app, started)
             await asyncio.sleep(0.1)
         async with app_on(f"sqlite:///{path}", WorkerOptions()) as app:
-            await handle_result(app, handle.id)
-            return completed, (await app.runs.get(handle.id)).status
+            await handle_result(app, started[-1])
+            return len(started), (await app.runs.get(started[-1])).status
 
     completed, status = run(go())
     assert completed > 3
