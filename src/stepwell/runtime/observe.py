@@ -53,6 +53,18 @@ def patient_gc(threshold: int) -> Iterator[None]:
             gc.set_threshold(*before)
 
 
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """Keep the collector out of a short stretch that makes many objects and no garbage."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
+
+
 def is_debugging() -> bool:
     """Whether somebody steps through the program: then a lease must not end at a breakpoint."""
     return bool(os.environ.get("STEPWELL_DEBUG")) or ("pydevd" in sys.modules and sys.gettrace() is not None)

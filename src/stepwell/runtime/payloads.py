@@ -7,6 +7,7 @@ that moves from the inbox to the journal is stored once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -19,7 +20,10 @@ from stepwell.model.entries import Frame, FrameCodec
 from stepwell.model.ids import RunId
 from stepwell.model.messages import Message, MessageCodec
 from stepwell.ports import Blobs
+from stepwell.runtime.observe import no_gc
 
+_LONG = 200
+"""From how many frames on the collector, which would visit each of them again and again, waits."""
 _MARK = b'"$blob"'
 S = TypeVar("S", bound=Struct)
 
@@ -43,14 +47,14 @@ async def spilled_message(blobs: Blobs, run: RunId, message: Message) -> bytes:
 
 async def loaded_frames(blobs: Blobs, frames: Sequence[tuple[int, bytes]]) -> list[tuple[int, Frame]]:
     """Frames from bytes, with the payloads that were moved out."""
-    loaded = []
-    for seq, body in frames:
-        frame = FrameCodec.decode(body)
+    with no_gc() if len(frames) > _LONG else nullcontext():
+        decoded = [(seq, FrameCodec.decode(body)) for seq, body in frames]
+    for index, (seq, body) in enumerate(frames):
         if _MARK in body:
+            frame = decoded[index][1]
             entries = tuple([await _restored(blobs, entry) for entry in frame.entries])
-            frame = msgspec.structs.replace(frame, entries=entries)
-        loaded.append((seq, frame))
-    return loaded
+            decoded[index] = (seq, msgspec.structs.replace(frame, entries=entries))
+    return decoded
 
 
 async def loaded_message(blobs: Blobs, body: bytes) -> Message:
