@@ -2,18 +2,20 @@
 
 The manager is entered and left in one task of that loop, as its own code may require. The thread is a daemon, and
 every wait notices when it has ended: nothing here can keep a program from ending.
+
+Ctrl-C may strike between any two lines of the main thread, also while it holds the lock inside of a future or an
+event, which then stays locked. So what the main thread waits on here is a bare lock, whose waiting is one C call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from stepwell.errors import StepwellError
 
@@ -23,6 +25,7 @@ _LOOK_EVERY = 0.5
 """Seconds between looks at the thread. On Windows, Ctrl-C is noticed in between."""
 
 _END: Any = object()
+_CLOSED_MEANWHILE = "the app was closed while this call waited"
 _log = logging.getLogger("stepwell.sync")
 
 
@@ -40,18 +43,18 @@ class Portal:
         self._main: asyncio.Task[Any] | None = None
         self._stop = asyncio.Event()
         self._is_cancelled = False
-        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._opened = _Answer[None]()
+        self._ended = _Answer[None]()
 
     def open(self) -> None:
         """Start the thread and enter the manager; what that raises is raised here."""
         _refuse_running_loop()
         if self._thread is not None:
             raise StepwellError("this blocking twin was entered before; make another with app.sync()")
-        opened: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._serve, args=(opened,), name="stepwell sync", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="stepwell sync", daemon=True)
         try:
             self._thread.start()
-            self._wait(opened)
+            self._wait(self._opened)
         except KeyboardInterrupt:
             self._cancel_main()
             self._thread.join(_LOOK_EVERY)
@@ -61,7 +64,7 @@ class Portal:
         """Leave the manager and end the thread, within a bound; past it the thread is left behind, with a warning."""
         try:
             self._tell(self._stop.set)
-            if _is_done(self._ended, self._close_within):
+            if self._ended.wait(self._close_within):
                 self._ended.result()
             else:
                 _log.warning("the app did not close within %g s; it is cancelled", self._close_within)
@@ -75,13 +78,12 @@ class Portal:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait for the coroutine's result. On Ctrl-C it is cancelled."""
-        future = self._submit(coroutine)
+        answer = _Answer[T]()
         try:
-            return self._wait(future)
-        except concurrent.futures.CancelledError:
-            raise StepwellError("the app was closed while this call waited") from None
+            self._submit(coroutine, answer)
+            return self._wait(answer)
         except KeyboardInterrupt:
-            future.cancel()
+            self._tell(lambda: answer.cancel(coroutine))
             raise
 
     def call(self, function: Callable[[], T]) -> T:
@@ -100,17 +102,15 @@ class Portal:
         finally:
             # Not waited for: the garbage collector may close this generator, in any thread.
             with contextlib.suppress(StepwellError):
-                self._submit(_close(source), from_anywhere=True)
+                self._submit(_close(source), _Answer[None](), from_anywhere=True)
 
-    def _submit(
-        self, coroutine: Coroutine[Any, Any, T], *, from_anywhere: bool = False
-    ) -> concurrent.futures.Future[T]:
+    def _submit(self, coroutine: Coroutine[Any, Any, T], answer: _Answer[T], *, from_anywhere: bool = False) -> None:
         try:
             if not from_anywhere:
                 _refuse_running_loop()
             if self._loop is None:
                 raise StepwellError("this app is not open; use it inside `with app.sync() as s:`")
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._loop.call_soon_threadsafe(answer.begin, coroutine)
         except RuntimeError:
             coroutine.close()
             raise StepwellError("this app is closed; use it inside `with app.sync() as s:`") from None
@@ -118,12 +118,12 @@ class Portal:
             coroutine.close()
             raise
 
-    def _wait(self, future: concurrent.futures.Future[T]) -> T:
-        """The future's result, if the thread lives to give it."""
-        while not _is_done(future, _LOOK_EVERY):
-            if self._ended.done() and not future.done():
-                raise StepwellError("the app was closed while this call waited")
-        return future.result()
+    def _wait(self, answer: _Answer[T]) -> T:
+        """The answer, if the thread lives to give it."""
+        while not answer.wait(_LOOK_EVERY):
+            if self._ended.is_there and not answer.is_there:
+                raise StepwellError(_CLOSED_MEANWHILE)
+        return answer.result()
 
     def _cancel_main(self) -> None:
         self._is_cancelled = True
@@ -135,28 +135,75 @@ class Portal:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
                 self._loop.call_soon_threadsafe(callback)
 
-    def _serve(self, opened: concurrent.futures.Future[None]) -> None:
+    # --- in the thread
+
+    def _serve(self) -> None:
         try:
-            asyncio.run(self._hold(opened))
+            asyncio.run(self._hold())
         except BaseException as error:
             # Nobody sees what leaves a thread: whoever waits for it does.
-            (self._ended if opened.done() else opened).set_exception(error)
-        else:
-            self._ended.set_result(None)
+            (self._ended if self._opened.is_there else self._opened).give(error=error)
+        finally:
+            self._ended.give()
 
-    async def _hold(self, opened: concurrent.futures.Future[None]) -> None:
+    async def _hold(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         if self._is_cancelled:
             raise asyncio.CancelledError
         async with self._manager:
-            opened.set_result(None)
+            self._opened.give()
             await self._stop.wait()
 
 
-def _is_done(future: concurrent.futures.Future[Any], within: float) -> bool:
-    """Whether the future is done, at the latest after so many seconds."""
-    return future in concurrent.futures.wait([future], timeout=within).done
+class _Answer(Generic[T]):
+    """What the loop's thread gives, once, and another waits for."""
+
+    __slots__ = ("_error", "_gate", "_task", "_value", "is_there")
+
+    def __init__(self) -> None:
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._task: asyncio.Task[T] | None = None
+        self.is_there = False
+
+    def wait(self, within: float) -> bool:
+        """Whether it is there, at the latest after so many seconds. For one thread; once it is there, no more."""
+        return self._gate.acquire(timeout=within)
+
+    def result(self) -> T:
+        """The value, or the error is raised."""
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._value)
+
+    def give(self, value: T | None = None, error: BaseException | None = None) -> None:
+        """The first is what counts."""
+        if not self.is_there:
+            self._value, self._error, self.is_there = value, error, True
+            self._gate.release()
+
+    def begin(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        """Carry out the coroutine on the running loop, for its outcome."""
+        self._task = asyncio.get_running_loop().create_task(coroutine)
+        self._task.add_done_callback(self._end)
+
+    def cancel(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        """Cancel what was begun, or drop what was not."""
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            coroutine.close()
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.give(error=StepwellError(_CLOSED_MEANWHILE))
+        elif (error := task.exception()) is not None:
+            self.give(error=error)
+        else:
+            self.give(task.result())
 
 
 async def _next(source: AsyncIterator[T]) -> T:
