@@ -86,6 +86,23 @@ RetryPolicy = Callable[[Failure, int], int | None]
 class Driver:
     """One run in memory. Feed it arrivals; write what it decides; tell it when that is durable."""
 
+    __slots__ = (
+        "_continued",
+        "_delayed",
+        "_is_repeat",
+        "_journal",
+        "_make_program",
+        "_retry",
+        "at",
+        "claim",
+        "ended",
+        "fold",
+        "program",
+        "run",
+        "seq",
+        "steps",
+    )
+
     def __init__(
         self,
         head: Head,

@@ -65,6 +65,30 @@ class Fold:
     the last message journaled. `kill_at` (ms) is when the grace of a cancel ends.
     """
 
+    __slots__ = (
+        "_events",
+        "_held_names",
+        "_refused",
+        "acts",
+        "attempts",
+        "cancel_reason",
+        "children",
+        "created",
+        "ended",
+        "held",
+        "is_paused",
+        "kept",
+        "kill_at",
+        "lines",
+        "mail",
+        "not_before",
+        "open_acts",
+        "origin",
+        "progress",
+        "retries",
+        "sends",
+    )
+
     def __init__(self, run: RunId, frames: Sequence[tuple[int, Frame]]) -> None:
         self.mail = 0
         self.ended: Ended | None = None

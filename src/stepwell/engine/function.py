@@ -101,6 +101,30 @@ class Translator(Protocol):
 class FunctionProgram:
     """One generation of a run whose workflow is an `async def`."""
 
+    __slots__ = (
+        "_abandoned",
+        "_asked",
+        "_body",
+        "_commands",
+        "_counts",
+        "_cursor",
+        "_is_repeat",
+        "_main",
+        "_pending",
+        "answer",
+        "bind",
+        "cancelling",
+        "context",
+        "history",
+        "loop",
+        "mailbox",
+        "notes",
+        "origin",
+        "outcome",
+        "outside",
+        "translator",
+    )
+
     def __init__(
         self,
         body: Callable[[FunctionProgram], Coroutine[Any, Any, Any]],
@@ -128,6 +152,7 @@ class FunctionProgram:
         self._main: WorkflowTask | None = None
         self._pending: dict[CommandId, CommandFuture] = {}
         self._abandoned: set[CommandId] = set()
+        self._asked: dict[CommandId, int] | None = None
         self.outside = Outside(self)
         self._counts: dict[str, int] = {}
         self._commands: list[Command] = []
@@ -266,12 +291,20 @@ class FunctionProgram:
                 return None
         args, kwargs, args_sum = definition.isolate_args(args, kwargs)
         command = StepCommand(id, definition, args, kwargs, loop.now_ms, args_sum)
+        if self._asked is not None:
+            self._asked[id] = args_sum
         future = CommandFuture(loop=loop)
         future.command = command
         if not loop.evicting:
             self._pending[id] = future
             self._commands.append(command)
         return future
+
+    def record_arguments(self) -> dict[CommandId, int]:
+        """From now on, keep the checksum of each step's arguments, as the code asks for it."""
+        self._asked = {}
+        self.loop.fast = False
+        return self._asked
 
     def issue(self, command: Command) -> None:
         """Add a command to those that are to be taken."""

@@ -53,6 +53,13 @@ class Waiter:
 class Mailbox:
     """Buffers and waiters by address, both first in, first out."""
 
+    __slots__ = (
+        "_buffers",
+        "_drop",
+        "_new_future",
+        "_waiters",
+    )
+
     def __init__(self, new_future: Callable[[], asyncio.Future[Any]], drop: Callable[[Dropped], None]) -> None:
         self._new_future = new_future
         self._drop = drop

@@ -17,6 +17,20 @@ from stepwell.model.failures import NULL
 class Notes:
     """The notes of one generation. `is_replaying` tells whether history lies ahead of the body."""
 
+    __slots__ = (
+        "_is_replaying",
+        "_known_dropped",
+        "_known_metadata",
+        "_known_patches",
+        "_known_sent",
+        "_metadata_changes",
+        "_patches",
+        "_pending",
+        "_sent",
+        "is_muted",
+        "metadata",
+    )
+
     def __init__(self, metadata: dict[str, Raw], is_replaying: Callable[[], bool]) -> None:
         self.metadata = dict(metadata)
         self.is_muted = False

@@ -27,6 +27,12 @@ class _ActState:
 class Outside:
     """The acts of one generation, by command."""
 
+    __slots__ = (
+        "_acts",
+        "_known_children",
+        "_program",
+    )
+
     def __init__(self, program: FunctionProgram) -> None:
         self._program = program
         self._acts: dict[CommandId, _ActState] = {}

@@ -16,8 +16,7 @@ from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import Workflow
 from stepwell.codec import Codec
 from stepwell.engine.fold import Fold
-from stepwell.engine.function import CommandFuture, FunctionProgram
-from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Outcome, StepCommand, StepDefinition
+from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Outcome, StepCommand
 from stepwell.errors import ActivationError
 from stepwell.model.entries import Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
@@ -67,7 +66,7 @@ def replay_frames(
     fold = Fold(run, frames)
     program = function_program(workflow, registry, fold.origin, impure_check=True)
     program.loop.fast = False
-    asked = _record_arguments(program)
+    asked = program.record_arguments()
     lines = list(fold.lines)
     error: str | None = None
     pending: list[CommandId] = []
@@ -96,21 +95,6 @@ def replay_frames(
     )
     program.evict()
     return report
-
-
-def _record_arguments(program: FunctionProgram) -> dict[CommandId, int]:
-    """The checksum of each step's arguments, as the code asks for it."""
-    asked: dict[CommandId, int] = {}
-    run_step = program.run_step
-
-    def recording(definition: StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CommandFuture | None:
-        future = run_step(definition, args, kwargs)
-        if future is not None:
-            asked[future.command.id] = future.command.args_sum
-        return future
-
-    program.run_step = recording  # type: ignore[method-assign]
-    return asked
 
 
 def _differs(entry: StepCompleted, asked: int | None) -> bool:
