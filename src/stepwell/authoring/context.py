@@ -42,14 +42,32 @@ _MISSING: Any = object()
 class Context:
     """What a workflow body can do besides plain asyncio. One per activation; everything on it survives crashes."""
 
+    __slots__ = ("_log", "_metadata", "_program", "_random", "_registry")
+
     def __init__(self, program: FunctionProgram, registry: Registry) -> None:
         self._program = program
         self._registry = registry
+        # Made when they are first asked for: a parked run holds what it has.
         self._random: Random | None = None
-        self.metadata = Metadata(program, registry)
-        self.log = RunLog(program, logging.getLogger(f"stepwell.run.{program.origin.created.workflow}"))
+        self._metadata: Metadata | None = None
+        self._log: RunLog | None = None
 
     # --- who and when
+
+    @property
+    def metadata(self) -> Metadata:
+        """Small values that belong to the run, visible in lists and searchable."""
+        if self._metadata is None:
+            self._metadata = Metadata(self._program, self._registry)
+        return self._metadata
+
+    @property
+    def log(self) -> RunLog:
+        """A logger that knows its run, and says nothing on replay."""
+        if self._log is None:
+            name = f"stepwell.run.{self._program.origin.created.workflow}"
+            self._log = RunLog(self._program, logging.getLogger(name))
+        return self._log
 
     @property
     def run_id(self) -> RunId:

@@ -36,11 +36,6 @@ def child_ended_id(child: RunId, end_seq: int) -> MessageId:
     return MessageId(f"child:{child}:{end_seq}")
 
 
-def hook_message_id(base: int, command: CommandId) -> MessageId:
-    """One per single-shot hook: the first completion wins."""
-    return MessageId(f"hook:{base}.{command}")
-
-
 def event_message_id(event: str, index: int) -> MessageId:
     """The place of the event in the log of its name."""
     return MessageId(f"event:{event}:{index}")
