@@ -103,8 +103,8 @@ class Fold:
         self.open_acts: dict[CommandId, Act] = {}
         self.children: dict[CommandId, StartChild] = {}
         self.sends: list[Sent] = []
-        self._refused: set[CommandId] = set()
-        self._events: set[MessageId] = set()
+        self._refused: frozenset[CommandId] = frozenset()
+        self._events: dict[MessageId, None] = {}
         self._read_origin(run, *frames[0])
         self._read(frames)
 
@@ -121,7 +121,7 @@ class Fold:
         """It was done, or refused."""
         self.open_acts.pop(id, None)
         if failure is not None:
-            self._refused.add(id)
+            self._refused |= {id}
             self.children.pop(id, None)
 
     def cancelled(self, request: CancelRequested, at: int) -> None:
@@ -146,7 +146,7 @@ class Fold:
             case Event():
                 if received.id in self._events:
                     return True
-                self._events.add(received.id)
+                self._events[received.id] = None
         return False
 
     # --- what follows from it

@@ -151,7 +151,7 @@ class FunctionProgram:
         self._body = body
         self._main: WorkflowTask | None = None
         self._pending: dict[CommandId, CommandFuture] = {}
-        self._abandoned: set[CommandId] = set()
+        self._abandoned: dict[CommandId, None] = {}
         self._asked: dict[CommandId, int] | None = None
         self.outside = Outside(self)
         self._counts: dict[str, int] = {}
@@ -322,7 +322,7 @@ class FunctionProgram:
     def abandon(self, id: CommandId) -> None:
         """The body no longer waits for this step."""
         if not self.loop.evicting and self._pending.pop(id, None) is not None:
-            self._abandoned.add(id)
+            self._abandoned[id] = None
             self._commands.append(Abandon(id))
 
     def _cancel(self, reason: str) -> None:

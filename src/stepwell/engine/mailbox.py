@@ -64,7 +64,7 @@ class Mailbox:
         self._new_future = new_future
         self._drop = drop
         self._buffers: dict[Address, deque[Received]] = {}
-        self._waiters: dict[Address, deque[Waiter]] = {}
+        self._waiters: dict[Address, list[Waiter]] = {}
 
     def put(self, received: Received) -> None:
         """Hand a message to the first waiter that it matches, or keep it."""
@@ -100,7 +100,7 @@ class Mailbox:
             buffer.remove(found)
             if self._hand_over(waiter, found):
                 return
-        self._waiters.setdefault(waiter.address, deque()).append(waiter)
+        self._waiters.setdefault(waiter.address, []).append(waiter)
 
     def _give_up(self, waiter: Waiter) -> None:
         waiting = self._waiters.get(waiter.address)

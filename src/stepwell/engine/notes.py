@@ -39,10 +39,11 @@ class Notes:
         self._metadata_changes: dict[str, Raw] = {}
         self._patches: dict[str, bool] = {}
         self._sent: dict[str, int] = {}
-        self._known_patches: set[str] = set()
+        # Seldom anything: an empty set of its own costs 216 bytes, and there may be thousands of parked runs.
+        self._known_patches: frozenset[str] = frozenset()
         self._known_sent: dict[str, int] = {}
         self._known_metadata: dict[str, Raw] = {}
-        self._known_dropped: set[str] = set()
+        self._known_dropped: frozenset[str] = frozenset()
 
     def mute(self) -> None:
         """Note nothing more, and let go of the program."""
@@ -54,13 +55,13 @@ class Notes:
         for line in history:
             match line.entry:
                 case Patched(id=id):
-                    self._known_patches.add(id)
+                    self._known_patches |= {id}
                 case Sent(stream=stream, k=k):
                     self._known_sent[stream] = k + 1
                 case MetadataChanged(values=values):
                     self._known_metadata.update(values)
                 case Dropped(id=message):
-                    self._known_dropped.add(message)
+                    self._known_dropped |= {message}
                 case _:
                     pass
 
@@ -114,5 +115,5 @@ class Notes:
     def drop(self, note: Dropped) -> None:
         """A message did not fit its type."""
         if note.id not in self._known_dropped and not self.is_muted:
-            self._known_dropped.add(note.id)
+            self._known_dropped |= {note.id}
             self._pending.append(note)
