@@ -502,12 +502,12 @@ def function_program(
     """The program of one generation of a run of `workflow`."""
     types = registry.types_of(workflow)
 
-    async def body(program: FunctionProgram) -> Any:
+    def body(program: FunctionProgram) -> Coroutine[Any, Any, Any]:
         context = program.context = Context(program, registry)
         if not types.has_input:
-            return await workflow.fn(context)
+            return workflow.fn(context)
         where = f"input of workflow {workflow.id}"
-        return await workflow.fn(context, types.input.decode(origin.input, where=where))
+        return workflow.fn(context, types.input.decode(origin.input, where=where))
 
     translator = RecordTranslator(registry, workflow)
     return FunctionProgram(body, origin, translator, bind=registry.bind, on_log=on_log, impure_check=impure_check)

@@ -69,14 +69,21 @@ class Arrival(NamedTuple):
 class Decision:
     """The next frame, if any, and what may begin when it is durable (at once, without one)."""
 
-    __slots__ = ("acts", "entries", "is_guarded", "start", "stop")
+    __slots__ = ("acts", "entries", "has_notes", "is_guarded", "start", "stop")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.is_guarded = False
+        self.has_notes = False
         self.start: list[StepCommand] = []
         self.stop: list[CommandId] = []
         self.acts: list[ActCommand] = []
+
+    def add_notes(self, notes: Sequence[Entry], *, before_last: bool = False) -> None:
+        """Put notes at the end, or before an entry that must be the last."""
+        end = len(self.entries) - before_last
+        self.entries[end:end] = notes
+        self.has_notes = True
 
 
 RetryPolicy = Callable[[Failure, int], int | None]
@@ -87,7 +94,6 @@ class Driver:
     """One run in memory. Feed it arrivals; write what it decides; tell it when that is durable."""
 
     __slots__ = (
-        "_continued",
         "_delayed",
         "_is_repeat",
         "_journal",
@@ -95,6 +101,7 @@ class Driver:
         "_retry",
         "at",
         "claim",
+        "continued",
         "ended",
         "fold",
         "program",
@@ -124,7 +131,7 @@ class Driver:
         self._retry = retry
         self._is_repeat = bool(head.waiting) and head.takes <= 1 and head.seq == self.seq
         self._delayed: dict[CommandId, StepCommand] = {}
-        self._continued: ContinuedAsNew | None = None
+        self.continued: ContinuedAsNew | None = None
         self._journal = None if retry is None else [*self.fold.kept, *(frame for _, frame in frames)]
 
     # --- what the runtime reads
@@ -184,7 +191,11 @@ class Driver:
         if self.program is None:
             self._start_if_due(at)
         if len(arrivals) == 1 and (self.program is None or (due := self.program.next_due()) is None or due > at):
-            self._take(decision, arrivals[0].entry, at)
+            entry = arrivals[0].entry
+            if type(entry) is StepCompleted:
+                self._take_outcome(decision, entry, at)
+            else:
+                self._take(decision, entry, at)
         else:
             for arrival in sorted(arrivals, key=_arrival_order):
                 self._fire_timers(decision, arrival.time - 1, at)
@@ -213,15 +224,14 @@ class Driver:
             self._journal.append(self.frame(decision))
         last = decision.entries[-1]
         if type(last) is ContinuedAsNew:
-            self._continued = last
+            self.continued = last
 
-    def successor(self) -> Driver | None:
-        """The driver of the next generation, once the frame that begins it is durable."""
-        if self._continued is None:
-            return None
+    def successor(self) -> Driver:
+        """The driver of the next generation, when the frame that begins it is durable (`continued`)."""
+        assert self.continued is not None, "only a generation that has ended has a successor"
         self.evict()
         head = Head(id=self.run, workflow=self.fold.created.workflow, created_at=0)
-        frame = Frame(self.at, self.claim, (self._continued,))
+        frame = Frame(self.at, self.claim, (self.continued,))
         return Driver(head, [(self.seq, frame)], self.claim, self._make_program, retry=self._retry)
 
     def add_mail(self, decision: Decision, messages: Sequence[Received]) -> None:
@@ -349,7 +359,10 @@ class Driver:
             return
         if self.ended is None:
             for command in program.take_commands():
-                self._collect_command(decision, command)
+                if type(command) is StepCommand:
+                    self._collect_step(decision, command)
+                else:
+                    self._collect_other(decision, command)
             if program.outcome is not None and not self.is_paused:
                 self._finish(decision, program.outcome)
             elif self._delayed and not self.is_paused:
@@ -357,15 +370,13 @@ class Driver:
         if decision.entries or self.ended is not None:
             notes = program.take_notes()
             if notes:
-                end = len(decision.entries) - (self.ended is not None or self.is_restarting(decision))
-                decision.entries[end:end] = notes
+                is_last = self.ended is not None or self.is_restarting(decision)
+                decision.add_notes(notes, before_last=is_last)
 
-    def _collect_command(self, decision: Decision, command: Command) -> None:
-        if isinstance(command, StepCommand):
-            self._collect_step(decision, command)
-        elif isinstance(command, Abandon):
+    def _collect_other(self, decision: Decision, command: Command) -> None:
+        if isinstance(command, Abandon):
             self._collect_abandon(decision, command.id)
-        else:
+        elif isinstance(command, ActCommand):
             self._collect_act(decision, command)
 
     def _collect_step(self, decision: Decision, command: StepCommand) -> None:

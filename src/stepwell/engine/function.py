@@ -194,7 +194,11 @@ class FunctionProgram:
         """Feed one live entry."""
         loop = self.loop
         loop.now_ms = at
-        self._feed(Line(0, at, entry))
+        line = Line(0, at, entry)
+        if type(entry) is StepCompleted:
+            self._feed_step(line, entry)
+        else:
+            self._feed(line)
         if loop.ready:
             loop.pump()
 
@@ -221,7 +225,10 @@ class FunctionProgram:
 
     def next_due(self) -> int | None:
         """When the earliest timer is due."""
-        timer = self.loop.next_timer()
+        loop = self.loop
+        if not loop.timers_by_number:
+            return None
+        timer = loop.next_timer()
         return None if timer is None else timer.due
 
     def due_timers(self, until: int) -> list[tuple[int, int, str]]:
@@ -334,7 +341,24 @@ class FunctionProgram:
     # --- inside
 
     async def _run(self) -> None:
-        outcome = await self._outcome_of(self._deadlined(self._body(self)))
+        # Every resumption of the body passes through the frames above it; so there is one, and with a deadline two.
+        outcome: Outcome
+        try:
+            body, deadline = self._body(self), self.origin.created.deadline
+            result = await (body if deadline is None else self._deadlined(body, deadline))
+            outcome = Completed(self.translator.encode_result(result))
+        except ContinueRequested as request:
+            outcome = Continue(request.input, self.mailbox.unread())
+        except asyncio.CancelledError as error:
+            outcome = Cancelled() if self.cancelling else Failed(self.translator.failure_of(error))
+        except Exception as error:
+            outcome = Failed(self.translator.failure_of(error))
+        await self._cancel_others()
+        if not self.loop.evicting:
+            self.outcome = outcome
+
+    async def _cancel_others(self) -> None:
+        """Tasks that are left when the body returns are cancelled, as by `asyncio.run`."""
         others = [task for task in self.loop.live_tasks() if task is not self._main]
         for task in others:
             task.cancel()
@@ -345,13 +369,8 @@ class FunctionProgram:
                 # The outcome stands; a cancel that comes after it is too late.
                 continue
             others = list(rest)
-        if not self.loop.evicting:
-            self.outcome = outcome
 
-    async def _deadlined(self, body: Awaitable[Any]) -> Any:
-        deadline = self.origin.created.deadline
-        if deadline is None:
-            return await body
+    async def _deadlined(self, body: Awaitable[Any], deadline: int) -> Any:
         self.loop.next_timer_name = "run timeout"
         timer = asyncio.timeout_at(deadline / 1000)
         try:
@@ -361,16 +380,6 @@ class FunctionProgram:
             if timer.expired():
                 raise TimeoutError("the run took longer than its timeout") from None
             raise
-
-    async def _outcome_of(self, body: Awaitable[Any]) -> Outcome:
-        try:
-            return Completed(self.translator.encode_result(await body))
-        except ContinueRequested as request:
-            return Continue(request.input, self.mailbox.unread())
-        except asyncio.CancelledError as error:
-            return Cancelled() if self.cancelling else Failed(self.translator.failure_of(error))
-        except Exception as error:
-            return Failed(self.translator.failure_of(error))
 
     def _feed(self, line: Line) -> None:
         entry = line.entry

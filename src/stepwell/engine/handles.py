@@ -78,18 +78,21 @@ class Timer(asyncio.TimerHandle):
 
 
 class Timers:
-    """The pending timers of a loop, in the order (due, n). Cancelled ones leave the heap lazily."""
+    """The pending timers of a loop, in the order (due, n). Cancelled ones leave the heap lazily.
 
-    __slots__ = ("_count", "_heap", "_pending")
+    `pending` holds them by number; it is always the same mapping.
+    """
+
+    __slots__ = ("_count", "_heap", "pending")
 
     def __init__(self) -> None:
         self._count = 0
-        self._pending: dict[int, Timer] = {}
+        self.pending: dict[int, Timer] = {}
         self._heap: list[tuple[int, int]] = []
 
     def add(self, timer: Timer, due: int, name: str) -> None:
         """Give the timer its number and wait for it."""
-        heap, pending = self._heap, self._pending
+        heap, pending = self._heap, self.pending
         self._count = n = self._count + 1
         timer.n, timer.due, timer._pending = n, due, pending
         timer.name = name or TIMER_NAMES.get(getattr(timer._callback, "__qualname__", ""), "timer")
@@ -102,15 +105,15 @@ class Timers:
 
     def take(self, n: int, due: int) -> Timer:
         """Remove the timer that fires. Raises `LookupError` unless `n` is pending and due at `due`."""
-        timer = self._pending[n]
+        timer = self.pending[n]
         if timer.due != due:
             raise LookupError(f"timer {n} is due at {timer.due}, not at {due}")
-        del self._pending[n]
+        del self.pending[n]
         return timer
 
     def next(self) -> Timer | None:
         """The earliest."""
-        heap, pending = self._heap, self._pending
+        heap, pending = self._heap, self.pending
         while heap:
             timer = pending.get(heap[0][1])
             if timer is not None:
@@ -130,11 +133,11 @@ class Timers:
 
     def all(self) -> list[Timer]:
         """All, in order."""
-        return sorted(self._pending.values(), key=lambda timer: (timer.due, timer.n))
+        return sorted(self.pending.values(), key=lambda timer: (timer.due, timer.n))
 
     def clear(self) -> None:
         """Forget all; the numbers go on."""
-        self._pending.clear()
+        self.pending.clear()
         self._heap.clear()
 
 

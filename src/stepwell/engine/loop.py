@@ -80,6 +80,7 @@ class WorkflowLoop(RefusingLoop):
         self.next_timer_name = ""
         self._push: Callable[[Handle | Timer], object] = self.ready.append
         self._timers = Timers()
+        self.timers_by_number = self._timers.pending
         self._time_floor = 0.0
         self._tasks: dict[int, WorkflowTask] = {}
         self._task_count = 0

@@ -139,7 +139,7 @@ class Activation:
             if self.worker.options.impure_check:
                 self.worker.hub.impure(self.run, self.driver.impure)
             if not decision.entries and self._must_save_notes():
-                decision.entries.extend(self.driver.program.take_notes())  # type: ignore[union-attr]
+                decision.add_notes(self.driver.program.take_notes())  # type: ignore[union-attr]
         except (ActivationError, Exception) as error:
             self.worker.activation_failed(self, error)
             return
@@ -245,15 +245,16 @@ class Activation:
 
     def _follow(self, decision: Decision) -> None:
         """The decision is durable: begin its effects."""
-        self._copy_chunks(decision.entries)
+        if decision.has_notes:
+            self._copy_chunks(decision.entries)
         for id in decision.stop:
             if (step := self.running.pop(id, None)) is not None:
                 step.stop()
         if self.driver.ended is not None:
             self._ended()
             return
-        if (successor := self.driver.successor()) is not None:
-            self.driver = successor
+        if self.driver.continued is not None:
+            self.driver = self.driver.successor()
             self.advance()
             return
         for command in decision.start:
@@ -390,7 +391,7 @@ class Activation:
             return
         if program is not None and (notes := program.take_notes()):
             decision = Decision()
-            decision.entries = notes
+            decision.add_notes(notes)
             self._submit(decision)
             return
         self._park(wake_at)
