@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio.events import _get_running_loop
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
@@ -13,8 +13,10 @@ from uuid import UUID
 
 import msgspec
 
+from stepwell.authoring.logs import RunLog
 from stepwell.authoring.mapping import MapCall, Outcome
 from stepwell.authoring.messages import Event, Signal, Stream
+from stepwell.authoring.metadata import Metadata
 from stepwell.authoring.registry import RecordTranslator, Registry
 from stepwell.authoring.sagas import Saga
 from stepwell.authoring.workflows import Workflow, WorkflowRef
@@ -429,58 +431,6 @@ class _Each(Generic[T]):
             return await self._next()
         except TimeoutError:
             raise StopAsyncIteration from None
-
-
-class Metadata(MutableMapping[str, Any]):
-    """Small values that belong to the run, visible in lists and searchable. Saved with the next frame."""
-
-    def __init__(self, program: FunctionProgram, registry: Registry) -> None:
-        self._program = program
-        self._registry = registry
-
-    def __getitem__(self, key: str) -> Any:
-        return self._registry.decode(self._program.metadata[key])
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if value is None:
-            raise DefinitionError(f"ctx.metadata[{key!r}] = None: delete the key instead")
-        self._program.notes.set_metadata(key, self._registry.encode(value, what=f"metadata {key!r}"))
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._program.metadata:
-            raise KeyError(key)
-        self._program.notes.set_metadata(key, NULL)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._program.metadata)
-
-    def __len__(self) -> int:
-        return len(self._program.metadata)
-
-    def increment(self, key: str, by: float = 1) -> None:
-        """Add to a number; absent is 0."""
-        self[key] = self.get(key, 0) + by
-
-    def append(self, key: str, value: Any) -> None:
-        """Add to the end of a list; absent is empty."""
-        self[key] = [*self.get(key, []), value]
-
-
-class RunLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger that knows its run, and says nothing on replay."""
-
-    def __init__(self, program: FunctionProgram, logger: logging.Logger) -> None:
-        super().__init__(logger, {"run_id": program.origin.run})
-        self._program = program
-
-    def isEnabledFor(self, level: int) -> bool:
-        """No, while replaying."""
-        return not self._program.is_replaying and super().isEnabledFor(level)
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Put the run's id in front."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
-        return f"[{self._program.origin.run}] {msg}", kwargs
 
 
 def current_run() -> Context:
