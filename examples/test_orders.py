@@ -13,7 +13,6 @@ from stepwell.testing import StepwellTest
 
 async def test_expires(stepwell: StepwellTest) -> None:
     run = await stepwell.run(checkout, Order(id=7), fakes={charge: Receipt("r"), reserve: None, notify: None})
-    assert run.error is not None
     assert run.error.is_(ApprovalMissing)  # nobody approved within two (virtual) days
     assert run.steps == ["charge", "reserve", "notify", "refund"]
 
@@ -27,7 +26,6 @@ async def test_approved(stepwell: StepwellTest) -> None:
 
 async def test_declined(stepwell: StepwellTest) -> None:
     run = await stepwell.run(checkout, Order(id=7), fakes={charge: CardDeclined("no funds")})
-    assert run.error is not None
     assert run.error.is_(CardDeclined)
     assert run.effects["charge"] == 1  # named in `raises`: not retried
 

@@ -50,8 +50,9 @@ class TestRun(Struct, Generic[Out], frozen=True, kw_only=True):
         return self.value  # type: ignore[no-any-return]
 
     @property
-    def error(self) -> Failure | None:
-        """Why it failed; None if it did not."""
+    def error(self) -> Failure:
+        """Why it failed. `AssertionError` if it did not."""
+        assert self.ended.failure is not None, f"run {self.id} has no error: it is {self.status}"
         return self.ended.failure
 
     @property
