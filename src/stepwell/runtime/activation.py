@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, Raw, UnsetType
 
-from stepwell.codec import failure_of
+from stepwell.codec import SPILL_THRESHOLD, failure_of
 from stepwell.engine.driver import Arrival, Decision, Driver
 from stepwell.engine.program import ActCommand, StepCommand
 from stepwell.errors import ActivationError, BackendError, NotDurableError
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("stepwell")
-_FRAME_INLINE_MAX = 10_240
 
 
 class Activation:
@@ -157,7 +156,7 @@ class Activation:
     def _submit(self, decision: Decision) -> None:
         self._in_flight = decision
         body = FrameCodec.encode(self.driver.frame(decision))
-        if len(body) > _FRAME_INLINE_MAX:
+        if len(body) > SPILL_THRESHOLD:
             self.worker.spawn(self._submit_large(decision))
         else:
             self._append(decision, body)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from stepwell.errors import BackendError
-from stepwell.runtime.patience import FIRST_DELAY, LONGEST_DELAY
+from stepwell.runtime.patience import delays
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -68,14 +68,14 @@ class Batcher(Generic[Item, Answer]):
             self._task = None
 
     async def _answer(self, batch: list[_Submitted[Item, Answer]]) -> None:
-        delay = FIRST_DELAY
-        while batch:
+        for delay in delays():
+            if not batch:
+                return
             try:
                 answers = await self._call([item for item, _, _ in batch])
             except BackendError as error:
                 _log.warning("%s: %s; again in %.2f s", self._name, error, delay)
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, LONGEST_DELAY)
                 batch = [submitted for submitted in batch if submitted[2] is None or submitted[2]()]
                 continue
             for (_, done, _), answer in zip(batch, answers, strict=True):

@@ -19,7 +19,7 @@ from stepwell.errors import (
     RunError,
     RunNotFoundError,
 )
-from stepwell.model.entries import Created, Ended, Frame, FrameCodec
+from stepwell.model.entries import Created, Ended, Frame
 from stepwell.model.failures import Failure
 from stepwell.model.ids import MessageId, RunId
 from stepwell.model.messages import Event, HookCompleted, Message, Signal
@@ -28,6 +28,7 @@ from stepwell.model.tokens import is_genuine, parse_token
 from stepwell.ports import MAX_SEQ, Backend, Delivered, Loaded, NewRun, Wanted
 from stepwell.runtime.acts import Acts, LoggedEvent, due_topic, encode_event, event_log, subscription_tag
 from stepwell.runtime.hub import Hub
+from stepwell.runtime.patience import delays
 from stepwell.runtime.payloads import loaded_frames, spilled_frame
 from stepwell.runtime.worker import Worker
 
@@ -69,24 +70,26 @@ class Client:
 
     async def create(self, starts: Sequence[NewStart]) -> list[Head | None]:
         """Create runs; a head where one was there already. If a worker with room is here, it holds them at once."""
-        created = [await self._new_run(start) for start in starts]
+        created: list[tuple[NewRun, Frame, float | None]] = []
         try:
+            for start in starts:
+                created.append(await self._new_run(start))  # noqa: PERF401 - what was reserved so far must be known
             answers = await self.backend.store.create([run for run, _, _ in created])
         except BaseException:
             # It may have been created all the same; then its lease ends. The caller repeats with the same id.
             self._unreserve(run.head for run, _, _ in created)
             raise
-        has_due = False
+        due: set[str] = set()
         for (run, frame, lease_ends), present in zip(created, answers, strict=True):
             if present is not None:
                 self._unreserve([run.head])
                 continue
             if run.head.owner is None:
-                has_due = True
+                due.add(due_topic(run.head.queue))
             elif self.worker is not None and lease_ends is not None:
                 self.worker.adopt(run.head, [(1, frame)], lease_ends)
-        if has_due:
-            await self.backend.queue.notify([due_topic()])
+        if due:
+            await self.backend.queue.notify(sorted(due))
         return list(answers)
 
     def _unreserve(self, heads: Iterable[Head]) -> None:
@@ -120,9 +123,7 @@ class Client:
             )
             by = claim
         frame = Frame(now, by, (created,))  # type: ignore[arg-type]
-        body = FrameCodec.encode(frame)
-        if len(body) > 10_240:
-            body = await spilled_frame(self.backend.blobs, start.id, frame)
+        body = await spilled_frame(self.backend.blobs, start.id, frame)
         return NewRun(head=head, frames=(body,)), frame, lease_ends
 
     async def check_same(self, start: NewStart) -> None:
@@ -154,10 +155,10 @@ class Client:
 
     async def head(self, run: RunId) -> Head:
         """The run's head; `RunNotFoundError`."""
-        (loaded,) = await self.backend.store.load([Wanted(run, MAX_SEQ, MAX_SEQ)])
-        if loaded is None:
+        head = await self.find(run)
+        if head is None:
             raise RunNotFoundError(f"there is no run {run} in {self.backend.url}")
-        return loaded.head
+        return head
 
     async def journal(self, run: RunId, *, after: int = -1) -> tuple[Loaded, list[tuple[int, Frame]]]:
         """The run with its frames, payloads included; by default all generations."""
@@ -283,17 +284,16 @@ class Client:
 
     async def repeated(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call until it is answered, for a while: only what is idempotent."""
-        delay = 0.05
         loop = asyncio.get_running_loop()
         until = loop.time() + _ANSWER_WITHIN
-        while True:
+        for delay in delays():
             try:
                 return await call()
             except BackendError:
                 if loop.time() + delay > until:
                     raise
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, 2.0)
+        raise AssertionError("the delays have no end")
 
     async def _log_event(self, name: str, event: LoggedEvent) -> int:
         streams = self.backend.streams

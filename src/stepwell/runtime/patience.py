@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from stepwell.errors import BackendError
@@ -12,8 +12,16 @@ from stepwell.errors import BackendError
 T = TypeVar("T")
 
 _log = logging.getLogger("stepwell")
-FIRST_DELAY = 0.05
-LONGEST_DELAY = 2.0
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 2.0
+
+
+def delays() -> Iterator[float]:
+    """How long (s) to wait after each failure; without end."""
+    delay = _FIRST_DELAY
+    while True:
+        yield delay
+        delay = min(delay * 2, _LONGEST_DELAY)
 
 
 async def until_answered(
@@ -23,12 +31,12 @@ async def until_answered(
 
     For idempotent calls only: one that failed with `BackendError` may have been applied.
     """
-    delay = FIRST_DELAY
-    while is_wanted is None or is_wanted():
+    for delay in delays():
+        if is_wanted is not None and not is_wanted():
+            break
         try:
             return await call()
         except BackendError as error:
             _log.warning("%s: %s; again in %.2f s", what, error, delay)
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_DELAY)
     return None
