@@ -58,6 +58,34 @@ def test_without_a_name_every_write_counts() -> None:
     assert run(main())
 
 
+def test_with_reads_every_call_counts() -> None:
+    async def main() -> str:
+        policy = NthCall(2, "before", reads=True)
+        backend = FaultyBackend(await backends.open("memory://"), policy)
+        await backend.store.create([new_run()])
+        with pytest.raises(BackendError):
+            await backend.store.search(_all())
+        return policy.call
+
+    assert run(main()) == "store.search"
+
+
+def test_a_lost_call_takes_effect_and_is_the_last_of_its_process() -> None:
+    async def main() -> tuple[int, int]:
+        policy = NthCall(2, "lost")
+        inner = await backends.open("memory://")
+        backend = FaultyBackend(inner, policy)
+        await backend.store.create([new_run()])
+        await backend.store.deliver([message("first")])
+        await backend.store.deliver([message("second")])
+
+        assert policy.dead.is_set()
+        (head,) = (await inner.store.search(_all())).runs
+        return head.mail, len((await backend.store.search(_all())).runs)
+
+    assert run(main()) == (1, 0)
+
+
 def test_a_policy_sees_every_call() -> None:
     seen: list[tuple[str, bool]] = []
 

@@ -19,11 +19,11 @@ from stepwell.authoring.workflows import WorkflowRef
 from stepwell.model.durations import Duration
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
-from stepwell.model.runs import Page, RunQuery
-from stepwell.ports import Chunks, Delivered, Store, Taken
+from stepwell.model.runs import RunQuery
+from stepwell.ports import Store
 from stepwell.runtime.handles import Handle
 from stepwell.testing.fakes import Effects, Fakes
-from stepwell.testing.faults import Call
+from stepwell.testing.faults import Call, last_words
 from stepwell.testing.scripts import Script, ended
 from stepwell.testing.virtual import RewoundClock
 from stepwell.testing.worlds import AppOptions, TestApp, World
@@ -122,7 +122,7 @@ class _Doom:
                 if self.when == "after":
                     await call.apply()
                 self.dead.set()
-        return _last_words(call) if self.dead.is_set() else await call.apply()
+        return last_words(call) if self.dead.is_set() else await call.apply()
 
 
 class _Trial:
@@ -198,31 +198,6 @@ async def _end_leases(store: Store) -> None:
         cursor = page.cursor
         if cursor is None:
             return
-
-
-def _last_words(call: Call) -> Any:
-    """What a call of a dead process answers to its own code: whatever makes it let go without a fuss."""
-    match call.name:
-        case "store.take":
-            return Taken((), 0)
-        case "store.append" | "store.park":
-            return ["lost"] * len(call.args[0])
-        case "store.renew" | "store.load" | "store.create":
-            return [None] * len(call.args[0])
-        case "store.deliver":
-            return [Delivered("closed")] * len(call.args[0])
-        case "store.reserve":
-            return call.args[1]
-        case "store.search":
-            return Page(())
-        case "streams.read":
-            return Chunks((), 0)
-        case "store.peek_due" | "queue.receive":
-            return []
-        case "streams.append":
-            return True
-        case _:
-            return None
 
 
 def _outcome(end: Ended) -> tuple[object, ...]:

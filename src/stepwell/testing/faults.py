@@ -7,6 +7,7 @@ live with both, and with both again.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,7 +16,8 @@ from typing import Any, Literal, cast
 from msgspec import Struct
 
 from stepwell.errors import BackendError
-from stepwell.ports import Backend, Blobs, Clock, Coordination, Queue, Store, Streams
+from stepwell.model.runs import Page
+from stepwell.ports import Backend, Blobs, Chunks, Clock, Coordination, Delivered, Queue, Store, Streams, Taken
 
 WRITES = frozenset(
     {
@@ -53,18 +55,27 @@ Policy = Callable[[Call], Awaitable[Any]]
 """Decides about a call, and answers it."""
 
 
+How = Literal["before", "after", "twice", "lost"]
+
+
 class NthCall:
-    """A policy: the `n`-th call (from 1) of the method `name` (such as "store.append"; None: of any write) goes wrong.
+    """A policy: the `n`-th call (from 1) of the method `name` (such as "store.append"; None: of any write, with `reads`
+    of any method) goes wrong.
 
     "before": it fails and had no effect. "after": it had its effect, and fails. "twice": it happens twice, and the
-    second answer counts. `happened` tells whether it has come to that.
+    second answer counts. "lost": it had its effect, and its process dies before the answer comes: from then on nothing
+    happens any more, each call is answered with what makes its caller stop, and `dead` is set. `happened` tells whether
+    it has come to that, `call` which method it was.
     """
 
-    def __init__(self, n: int, how: Literal["before", "after", "twice"], *, name: str | None = None) -> None:
+    def __init__(self, n: int, how: How, *, name: str | None = None, reads: bool = False) -> None:
         self.n = n
         self.how = how
         self.name = name
+        self.reads = reads
         self.count = 0
+        self.call = ""
+        self.dead = asyncio.Event()
 
     @property
     def happened(self) -> bool:
@@ -72,16 +83,53 @@ class NthCall:
         return self.count >= self.n
 
     async def __call__(self, call: Call) -> Any:
-        if call.name != self.name and (self.name is not None or not call.is_write):
+        if self.dead.is_set():
+            return last_words(call)
+        if not self._counts(call):
             return await call.apply()
         self.count += 1
         if self.count != self.n:
             return await call.apply()
+        self.call = call.name
+        return await self._wrong(call)
+
+    def _counts(self, call: Call) -> bool:
+        return call.name == self.name if self.name is not None else self.reads or call.is_write
+
+    async def _wrong(self, call: Call) -> Any:
         if self.how != "before":
             await call.apply()
             if self.how == "twice":
                 return await call.apply()
+            if self.how == "lost":
+                self.dead.set()
+                return last_words(call)
         raise BackendError(f"{call.name} fails on purpose, {self.how} it took effect")
+
+
+def last_words(call: Call) -> Any:
+    """What a call of a dead process answers to its own code: whatever makes it let go without a fuss."""
+    match call.name:
+        case "store.take":
+            return Taken((), 0)
+        case "store.append" | "store.park":
+            return ["lost"] * len(call.args[0])
+        case "store.renew" | "store.load" | "store.create":
+            return [None] * len(call.args[0])
+        case "store.deliver":
+            return [Delivered("closed")] * len(call.args[0])
+        case "store.reserve":
+            return call.args[1]
+        case "store.search":
+            return Page(())
+        case "streams.read":
+            return Chunks((), 0)
+        case "store.peek_due" | "queue.receive":
+            return []
+        case "streams.append":
+            return True
+        case _:
+            return None
 
 
 class FaultyBackend:
