@@ -144,7 +144,14 @@ class NotDurableError(ActivationError):
 
 
 class NonDeterminismError(ActivationError):
-    """The code asks for something else than history holds."""
+    """The code asks for something else than history holds.
+
+    `difference` says where, in parts: a `stepwell.engine.mismatch.Difference`.
+    """
+
+    def __init__(self, message: str, *, difference: object = None) -> None:
+        super().__init__(message)
+        self.difference = difference
 
 
 class SpinError(ActivationError):

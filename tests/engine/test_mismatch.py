@@ -10,7 +10,7 @@ import pytest
 
 from stepwell import Codec, Context, Signal, step, workflow
 from stepwell.authoring.registry import Registry
-from stepwell.runtime.replaying import replay_frames
+from stepwell.runtime.replaying import ReplayReport, replay_frames
 from stepwell.testing import StepwellTest
 
 Body = Callable[..., Any]
@@ -34,11 +34,16 @@ async def validate(n: int) -> int:
 async def child(ctx: Context) -> None: ...
 
 
-def difference(stepwell: StepwellTest, before: Body, after: Body) -> str:
+def report_of(stepwell: StepwellTest, before: Body, after: Body) -> ReplayReport:
     """What is said when a run of the one code is replayed with the other."""
     run = stepwell.run_sync(workflow(id="order")(before), id="order-7", messages=[(go, "1m", 1)])
     changed = workflow(id="order", version="2")(after)
-    report = replay_frames(run.id, run.history, changed, Registry([changed], Codec()))
+    return replay_frames(run.id, run.history, changed, Registry([changed], Codec()))
+
+
+def difference(stepwell: StepwellTest, before: Body, after: Body) -> str:
+    """The text of it."""
+    report = report_of(stepwell, before, after)
     assert report.error is not None
     return report.error
 
@@ -150,3 +155,47 @@ def test_a_result_of_another_type_is_named(stepwell: StepwellTest) -> None:
     text = difference(stepwell, charges, charges_text)
 
     assert text.startswith("run order-7: history #2 does not fit the code: the result of step charge")
+
+
+def test_the_difference_can_be_listed_in_parts(stepwell: StepwellTest) -> None:
+    found = report_of(stepwell, charges, validates_first).difference
+
+    assert found is not None
+    assert (found.seq, found.history, found.code) == (2, "step charge", "step validate")
+    assert found.place.startswith("test_mismatch.py:")
+    assert found.place.endswith(", in validates_first")
+    assert found.why == "history has step charge, the code asks for step validate"
+    assert 'guard it:  if ctx.patched("validate-first")' in found.cure
+
+
+def test_the_difference_of_a_result_of_another_type_names_the_cure(stepwell: StepwellTest) -> None:
+    found = report_of(stepwell, charges, charges_text).difference
+
+    assert found is not None
+    assert (found.seq, found.history) == (2, "step charge")
+    assert "a default for a new field" in found.cure
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (charges, nothing, "history has step charge, the code has finished"),
+        (charges, sleeps_on_nothing, "history has step charge, the code asks for nothing"),
+    ],
+)
+def test_the_difference_says_if_nothing_is_asked(stepwell: StepwellTest, before: Body, after: Body, says: str) -> None:
+    found = report_of(stepwell, before, after).difference
+
+    assert found is not None
+    assert found.why == says
+
+
+async def raises_first(ctx: Context) -> None:
+    raise KeyError("order")
+
+
+def test_code_that_fails_before_a_recorded_step_is_not_taken_for_a_removed_step(stepwell: StepwellTest) -> None:
+    text = difference(stepwell, charges, raises_first)
+
+    assert "code asks      nothing: it has failed: KeyError: 'order'" in text
+    assert "remove or rename" not in text

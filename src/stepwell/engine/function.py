@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from stepwell.engine.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
 from stepwell.engine.mailbox import Mailbox
-from stepwell.engine.mismatch import mismatch
+from stepwell.engine.mismatch import FAILED, mismatch, unreadable
 from stepwell.engine.notes import Notes
 from stepwell.engine.outside import Outside
 from stepwell.engine.program import (
@@ -434,12 +434,16 @@ class FunctionProgram:
         try:
             return definition.decode_result(entry.value)
         except CodecError as error:
-            text = f"run {self.origin.run}: history #{line.seq} does not fit the code: {error}"
-            self.loop.refuse(NonDeterminismError(text))
+            self.loop.refuse(unreadable(self.origin, line, error))
 
     def _mismatch(self, line: Line) -> NonDeterminismError:
         asks: list[tuple[str, str]] = [(id, "step") for id in self._pending]
         asks += self.outside.asks()
         asks += [(wait.name, wait.kind) for wait in self.waits()]
         places = [self.loop.where(task) for task in self.loop.live_tasks()]
-        return mismatch(self.origin, line, asks, places, is_finished=self.outcome is not None)
+        return mismatch(self.origin, line, asks, places, finished=self._finished())
+
+    def _finished(self) -> str:
+        if isinstance(self.outcome, Failed):
+            return f"{FAILED}: {self.outcome.failure}"
+        return "" if self.outcome is None else "has finished"

@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from stepwell.engine.program import Line, Origin
 from stepwell.errors import NonDeterminismError
 from stepwell.model.entries import Confirmed, Entry, Intended, StepCompleted, StepFailed, TimerFired
 from stepwell.model.ids import CommandId, step_name
+
+
+class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where code and history part, for programs that list it. `seq` is the frame (0: no single one), `history` what it
+    holds, `code` what is asked instead, `place` the user's line, `why` both in one sentence without the run."""
+
+    seq: int = 0
+    history: str = ""
+    code: str = ""
+    place: str = ""
+    why: str
+    cure: str
+
+
+FAILED = "has failed"
+"""How `finished` begins if the body failed."""
 
 
 def mismatch(
@@ -17,9 +35,10 @@ def mismatch(
     asks: Sequence[tuple[str, str]],
     places: Sequence[str],
     *,
-    is_finished: bool,
+    finished: str = "",
 ) -> NonDeterminismError:
-    """`asks` are (id, kind) of what the code waits for; `places` where its tasks stand."""
+    """`asks` are (id, kind) of what the code waits for; `places` where its tasks stand. `finished` says how it did, if
+    it has."""
     kind, name, what = describe(line.entry)
     created = origin.created
     version = f" v{created.version}" if created.version else ""
@@ -28,8 +47,8 @@ def mismatch(
         f"run {origin.run} ({created.workflow}{version}) cannot continue; nothing was changed, it stays resumable",
         f"  history #{line.seq:<4} {kind:<7} {name:<16} {what} {when}",
     ]
-    if is_finished:
-        text.append("  code asks      nothing: it has finished")
+    if finished:
+        text.append(f"  code asks      nothing: it {finished}")
     elif not asks:
         text.append(f"  code asks      nothing           {_places(places)}")
     else:
@@ -37,10 +56,39 @@ def mismatch(
         others = [id for id, _ in asks[1:4]]
         pending = f"{', '.join(others) or 'nothing else'} {'are' if len(others) > 1 else 'is'} pending"
         text.append(f"  code asks      {asked_kind:<7} {asked:<16} {_places(places)}   (and {pending})")
-    text.extend(_cures(name, asks))
+    text.extend(_cures(name, asks, finished))
     fork = f"or: stepwell runs fork {origin.run} --from-step {name}      " if kind == "step" else ""
     text.append(f"  {fork}see: stepwell runs explain {origin.run}")
-    return NonDeterminismError("\n".join(text))
+    found = _difference(line, asks, "" if finished else _places(places), finished)
+    return NonDeterminismError("\n".join(text), difference=found)
+
+
+def unreadable(origin: Origin, line: Line, error: Exception) -> NonDeterminismError:
+    """The error for a recorded result that the code's types cannot read."""
+    kind, name, _ = describe(line.entry)
+    text = f"run {origin.run}: history #{line.seq} does not fit the code: {error}"
+    found = Difference(
+        seq=line.seq,
+        history=f"{kind} {name}",
+        why=str(error),
+        cure="let the type read what is recorded (a default for a new field), or give the new code a new version",
+    )
+    return NonDeterminismError(text, difference=found)
+
+
+def _difference(line: Line, asks: Sequence[tuple[str, str]], place: str, finished: str) -> Difference:
+    kind, name, _ = describe(line.entry)
+    history = f"{kind} {name}".rstrip()
+    code = f"{asks[0][1]} {asks[0][0]}" if asks and not finished else ""
+    says = f"asks for {code}" if code else finished or "asks for nothing"
+    return Difference(
+        seq=line.seq,
+        history=history,
+        code=code,
+        place=place,
+        why=f"history has {history}, the code {says}",
+        cure=" ".join(text.strip() for text in _cures(name, asks, finished)),
+    )
 
 
 def describe(entry: Entry) -> tuple[str, str, str]:
@@ -62,7 +110,9 @@ def _places(places: Sequence[str]) -> str:
     return "; ".join(places[:3])
 
 
-def _cures(name: str, asks: Sequence[tuple[str, str]]) -> list[str]:
+def _cures(name: str, asks: Sequence[tuple[str, str]], finished: str) -> list[str]:
+    if finished.startswith(FAILED):
+        return ["  the code fails where it went on before: mend that, or keep the old code for runs that have it"]
     cures = []
     if asks:
         patch = f"{step_name(CommandId(asks[0][0]))}-first"

@@ -6,7 +6,7 @@ live replay takes, so that the arguments of each step can be compared too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +16,9 @@ from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import Workflow
 from stepwell.codec import Codec
 from stepwell.engine.fold import Fold
-from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Outcome, StepCommand
+from stepwell.engine.function import FunctionProgram
+from stepwell.engine.mismatch import Difference
+from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, StepCommand
 from stepwell.errors import ActivationError
 from stepwell.model.entries import Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
@@ -25,13 +27,16 @@ from stepwell.runtime.exporting import RunExport, read_export
 
 
 class ReplayReport(Struct, frozen=True, kw_only=True):
-    """What replaying a run showed. `error`: why the code cannot go on with it. `warnings`: what it does otherwise, but
-    may. `impure`: calls that replay cannot repeat. `pending` and `waits`: where the run stands after its history."""
+    """What replaying a run showed. `error`: why the code cannot go on with it, and `difference` the same in parts.
+    `warnings`: what it does otherwise, but may. `impure`: calls that replay cannot repeat. `pending` and `waits`: where
+    the run stands after its history. `version` is what the run was started with."""
 
     run: RunId
     workflow: str
     entries: int
+    version: str = ""
     error: str | None = None
+    difference: Difference | None = None
     warnings: tuple[str, ...] = ()
     impure: tuple[str, ...] = ()
     pending: tuple[CommandId, ...] = ()
@@ -67,28 +72,29 @@ def replay_frames(
     program = function_program(workflow, registry, fold.origin, impure_check=True)
     program.loop.fast = False
     asked = program.record_arguments()
-    lines = list(fold.lines)
+    lines = [*fold.lines, *fold.held]  # what a paused run holds back, it will meet when it is resumed
     error: str | None = None
+    difference: Difference | None = None
     pending: list[CommandId] = []
     try:
         program.begin(lines, at=fold.origin.started_at, is_repeat=True)
         pending = [command.id for command in program.take_commands() if isinstance(command, StepCommand)]
-        error = _end_differs(program.outcome, fold.ended)
+        if fold.ended is not None:
+            difference = _end_differs(program.outcome, fold.ended)
+        elif not fold.is_paused:  # what is held back may well fail the run
+            difference = _breaks_off(program)
+        error = None if difference is None else difference.why
     except ActivationError as activation_error:
         error = str(activation_error)
-    warnings = [
-        f"step {entry.id} was called with other arguments than history #{line.seq} was"
-        for line in lines
-        if isinstance(entry := line.entry, StepCompleted) and _differs(entry, asked.get(entry.id))
-    ]
-    if error is None and fold.ended is None and program.outcome is not None:
-        warnings.append("the code has finished where history goes no further; the run will end when it is next driven")
+        difference = _difference_of(activation_error)
     report = ReplayReport(
         run=run,
         workflow=workflow.id,
+        version=fold.origin.created.version,
         entries=len(lines),
         error=error,
-        warnings=tuple(warnings),
+        difference=difference,
+        warnings=tuple(_warnings(lines, asked, is_early=error is None and fold.ended is None and program.outcome)),
         impure=tuple(program.impure),
         pending=tuple(pending),
         waits=tuple(program.waits()),
@@ -97,20 +103,53 @@ def replay_frames(
     return report
 
 
+def _warnings(lines: Sequence[Line], asked: Mapping[CommandId, int], *, is_early: object) -> Iterator[str]:
+    for line in lines:
+        if isinstance(entry := line.entry, StepCompleted) and _differs(entry, asked.get(entry.id)):
+            yield f"step {entry.id} was called with other arguments than history #{line.seq} was"
+    if is_early:
+        yield "the code has finished where history goes no further; the run will end when it is next driven"
+
+
+def _difference_of(error: ActivationError) -> Difference:
+    found = getattr(error, "difference", None)
+    if isinstance(found, Difference):
+        return found
+    return Difference(why=f"{type(error).__name__}: {error}", cure="do it in a step")
+
+
 def _differs(entry: StepCompleted, asked: int | None) -> bool:
     return bool(entry.args) and asked is not None and asked != entry.args
 
 
-def _end_differs(outcome: Outcome | None, ended: Ended | None) -> str | None:
-    if ended is None or ended.status in ("terminated", "dead"):
+def _end_differs(outcome: Outcome | None, ended: Ended) -> Difference | None:
+    if ended.status in ("terminated", "dead"):
         return None
     if isinstance(outcome, Completed) and ended.status == "completed":
-        same = bytes(outcome.value) == bytes(ended.value)
-        return None if same else f"the run completed with {_short(ended.value)}, the code gives {_short(outcome.value)}"
+        if bytes(outcome.value) == bytes(ended.value):
+            return None
+        given = f"the run completed with {_short(ended.value)}, the code gives {_short(outcome.value)}"
+        return Difference(why=given, cure=_VERSION)
     found = _status_of(outcome)
-    return None if found == ended.status else f"the run ended as {ended.status}; the code {_SAYS[found]}"
+    if found == ended.status:
+        return None
+    return Difference(why=f"the run ended as {ended.status}; the code {_SAYS[found]}", cure=_VERSION)
 
 
+def _breaks_off(program: FunctionProgram) -> Difference | None:
+    """How the code would spoil a run that goes on."""
+    if isinstance(program.outcome, Failed):
+        return Difference(why=f"the code fails the run, which was going on: {program.outcome.failure}", cure=_VERSION)
+    if program.is_stuck:
+        return Difference(
+            place=program.stuck_at(),
+            why="the code waits for what nothing in the run can bring",
+            cure="wait for steps, timers, messages or children",
+        )
+    return None
+
+
+_VERSION = "keep what the code did for runs that are there: ctx.patched(...), or a new version beside the old one"
 _SAYS = {
     "completed": "completes it",
     "failed": "fails it",

@@ -1,0 +1,121 @@
+"""Runs that go on, against other code: what `replay_frames` says of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from stepwell import Codec, Context, Signal, step, workflow
+from stepwell.authoring.registry import Registry
+from stepwell.runtime.replaying import ReplayReport, replay_frames
+from stepwell.testing import StepwellTest
+
+Body = Callable[..., Any]
+
+go = Signal("go", int)
+
+
+class Old(Struct):
+    id: int
+
+
+class New(Struct):
+    id: int
+    name: str
+
+
+@step(retry=None)
+async def charge(n: int) -> int:
+    if n < 0:
+        raise ValueError("negative")
+    return n
+
+
+async def waits(ctx: Context, order: Old) -> int:
+    return await charge(order.id) + await ctx.receive(go)
+
+
+async def waits_too(ctx: Context, order: New) -> int:
+    return await charge(order.id) + await ctx.receive(go)
+
+
+async def ends(ctx: Context, order: Old) -> int:
+    return await charge(order.id)
+
+
+async def is_stuck(ctx: Context, order: Old) -> int:
+    await charge(order.id)
+    await asyncio.get_running_loop().create_future()
+    return 0
+
+
+async def fails(ctx: Context, order: Old) -> int:
+    await charge(order.id)
+    raise RuntimeError("no luck")
+
+
+async def pays_twice(ctx: Context, order: Old) -> int:
+    await ctx.receive(go)
+    return await charge(-1) + await charge(-2)
+
+
+def replayed(stepwell: StepwellTest, before: Body, after: Body, *, pause: bool = False) -> ReplayReport:
+    """A run of the one code that waits (paused, with a message), replayed with the other."""
+
+    async def scenario() -> ReplayReport:
+        handle = await stepwell.start(workflow(id="order", version="1")(before), Old(7), id="order-7")
+        await stepwell.sleep("1s")
+        if pause:
+            await stepwell.app.runs.pause("order-7")
+            await handle.send(go, 1)
+            await stepwell.sleep("1s")
+        _, frames = await stepwell.app.client.journal(handle.id)
+        changed = workflow(id="order", version="2", accepts=["1"])(after)
+        report = replay_frames(handle.id, frames, changed, Registry([changed], Codec()))
+        await stepwell.app.runs.terminate("order-7")
+        return report
+
+    return stepwell.drive(scenario())
+
+
+def test_the_same_code_can_go_on(stepwell: StepwellTest) -> None:
+    report = replayed(stepwell, waits, waits)
+
+    assert (report.error, report.difference, report.warnings, report.version) == (None, None, (), "1")
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (fails, "the code fails the run, which was going on: RuntimeError: no luck"),
+        (waits_too, "the code has failed: CodecError: input of workflow order: object missing required field name"),
+        (is_stuck, "the code waits for what nothing in the run can bring"),
+    ],
+)
+def test_code_that_would_spoil_a_run_that_goes_on_is_reported(stepwell: StepwellTest, after: Body, why: str) -> None:
+    report = replayed(stepwell, waits, after)
+
+    assert not report.is_ok
+    assert report.difference is not None
+    assert why in report.difference.why
+
+
+def test_code_that_ends_earlier_is_a_warning(stepwell: StepwellTest) -> None:
+    report = replayed(stepwell, waits, ends)
+
+    assert report.is_ok
+    assert report.warnings == (
+        "the code has finished where history goes no further; the run will end when it is next driven",
+    )
+
+
+def test_what_a_paused_run_holds_back_is_replayed_too(stepwell: StepwellTest) -> None:
+    report = replayed(stepwell, pays_twice, pays_twice, pause=True)
+
+    assert report.is_ok
+    assert report.pending == ("charge",)
+    assert report.waits == ()
