@@ -149,6 +149,31 @@ async def test_a_lock_that_is_held_too_long_is_reported(tmp_path: Path) -> None:
 
 
 @run_async
+async def test_a_file_on_a_full_disk_can_be_opened_and_read(tmp_path: Path) -> None:
+    backend = await open_sqlite(tmp_path / "a.db")
+    await created(backend, new_run("r", b"1"))
+    wrote = (tmp_path / "a.db-wal").stat().st_size
+    reader = await open_sqlite(tmp_path / "a.db")
+    assert await bodies(reader) == [b"1"]
+    assert (tmp_path / "a.db-wal").stat().st_size == wrote
+    await reader.close()
+    await backend.close()
+
+
+@run_async
+async def test_a_file_that_is_locked_can_be_opened_and_read(tmp_path: Path) -> None:
+    backend = await open_sqlite(tmp_path / "a.db", lock_timeout_ms=60_000)
+    await created(backend, new_run("r", b"1"))
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("begin immediate")
+    reader = await open_sqlite(tmp_path / "a.db", lock_timeout_ms=20)
+    assert await bodies(reader) == [b"1"]
+    other.close()
+    await reader.close()
+    await backend.close()
+
+
+@run_async
 async def test_a_closed_backend_says_so(tmp_path: Path) -> None:
     backend = await open_sqlite(tmp_path / "a.db")
     await backend.close()

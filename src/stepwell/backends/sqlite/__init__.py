@@ -1,7 +1,7 @@
 """All ports in one SQLite file, shared by the processes of one machine.
 
 `sqlite:///relative.db`, `sqlite:////absolute/path.db`. Options, in the URL or as keywords: `relaxed`,
-`lock_timeout_ms`, `max_pages`.
+`lock_timeout_ms`, `max_pages`, `read_only`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
@@ -29,12 +30,14 @@ class Options(Struct, frozen=True, kw_only=True):
     """How a file is used.
 
     `relaxed`: a commit survives the death of the process, but perhaps not of the machine. `lock_timeout_ms`: how long
-    to wait for other processes. `max_pages`: the file may not grow beyond that (0: no limit).
+    to wait for other processes. `max_pages`: the file may not grow beyond that (0: no limit). `read_only`: nothing is
+    written, not even a newer schema, and no file is made.
     """
 
     relaxed: bool = False
     lock_timeout_ms: int = 30_000
     max_pages: int = 0
+    read_only: bool = False
 
 
 class Database:
@@ -54,7 +57,9 @@ class Database:
         with self.errors():
             connection = self._connect()
             try:
-                self._patiently(lambda: self._migrate(connection))
+                self._patiently(
+                    lambda: self._inspect(connection) if self._options.read_only else self._migrate(connection)
+                )
             finally:
                 connection.close()
 
@@ -142,13 +147,30 @@ class Database:
             time.sleep(_POLL_S)  # noqa: TID251
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
-            self.path,
+        is_only_read = self._options.read_only
+        connection = sqlite3.connect(
+            # Not `mode=ro`: such a connection leaves a log behind that it may make but not remove.
+            f"{Path(self.path).absolute().as_uri()}?mode=rw" if is_only_read else self.path,
+            uri=is_only_read,
             timeout=self._options.lock_timeout_ms / 1000,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=512,
         )
+        if is_only_read:
+            connection.execute("pragma query_only = on")
+        return connection
+
+    def _inspect(self, connection: sqlite3.Connection) -> None:
+        newest = len(migrations())
+        version = self._version(connection, newest)
+        if version is None:
+            raise BackendError(f"the database {self.path} is empty; give the path of one that has runs")
+        if version < newest:
+            raise BackendVersionError(
+                f"the database {self.path} has schema version {version}, this Stepwell needs {newest}, and was asked to "
+                "change nothing: let a worker of this version open it first, or use a copy"
+            )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         scripts = migrations()
@@ -161,7 +183,9 @@ class Database:
         if version is None:
             connection.execute("pragma page_size = 4096")
         connection.execute("pragma journal_mode = wal")
-        # Also finds out whether the file can be written, before anybody relies on it.
+        if version == len(scripts):
+            _check_writable(connection)
+            return
         connection.execute("begin immediate")
         try:
             version = self._version(connection, len(scripts)) or 0
@@ -193,6 +217,23 @@ class Database:
                 "nothing was changed: upgrade Stepwell"
             )
         return version
+
+
+def _check_writable(connection: sqlite3.Connection) -> None:
+    """Find out whether the file can be written, before anybody relies on it. What it changes stays in memory, and it
+    does not wait: a file on a full disk, or one that another process has locked, can still be read."""
+    connection.execute("pragma busy_timeout = 0")
+    try:
+        connection.execute("begin immediate")
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
+        return
+    try:
+        connection.execute(f"pragma application_id = {APPLICATION_ID:d}")
+    finally:
+        if connection.in_transaction:
+            connection.execute("rollback")
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
