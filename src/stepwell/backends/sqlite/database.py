@@ -168,8 +168,8 @@ class Database:
             raise BackendError(f"the database {self.path} is empty; give the path of one that has runs")
         if version < newest:
             raise BackendVersionError(
-                f"the database {self.path} has schema version {version}, this Stepwell needs {newest}, and was asked to "
-                "change nothing: let a worker of this version open it first, or use a copy"
+                f"the database {self.path} has schema version {version}, this Stepwell needs {newest} and was "
+                "asked to change nothing: let a worker of this version open it first, or use a copy"
             )
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
