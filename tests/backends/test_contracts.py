@@ -18,6 +18,9 @@ from stepwell.testing.contracts import (
 
 
 class Memory(Contract):
+    is_shared = False
+    is_durable = False
+
     async def open(self) -> Backend:
         return await backends.open("memory://")
 

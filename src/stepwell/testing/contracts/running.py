@@ -1,11 +1,15 @@
-"""What the contracts share: running an async test on a fresh backend, and making runs."""
+"""What the contracts share: what a backend says of itself, running an async test on it, and making runs."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
+from msgspec import Struct
+
+from stepwell import backends
 from stepwell.model.ids import Claim, MessageId, RunId
 from stepwell.model.runs import Head
 from stepwell.ports import MAX_SEQ, Append, Backend, Delivery, HeadChange, Loaded, Mail, NewRun, Park, Serves, Wanted
@@ -17,12 +21,59 @@ LEASE_MS = 30_000
 ANY = Serves()
 
 
+TEST_S = 60.0
+"""A test that takes longer hangs: then it fails."""
+
+Needs = Literal["is_shared", "is_durable", "disconnect"]
+
+
+class Address(Struct, frozen=True):
+    """How any process opens data that is there: by URL, or as `await function(**given)` of `module:function`."""
+
+    target: str
+    given: dict[str, str] = {}
+
+
 class Contract:
-    """Provide `open`: a backend that holds nothing yet."""
+    """What a backend says of itself. `open` is required; the rest has defaults.
+
+    A class of tests that sets `needs` is for backends that offer that; for others these tests do not exist.
+    """
+
+    needs: ClassVar[Needs | None] = None
+
+    is_shared: ClassVar[bool] = True
+    """Whether several processes can open the same data. Only an embedded backend may say no."""
+
+    is_durable: ClassVar[bool] = True
+    """Whether data outlives the last `close`. Only a backend that is not shared may say no."""
+
+    disconnect: Callable[[Backend], Awaitable[None]] | None = None
+    """A method `async def disconnect(self, backend)` that cuts all its connections, as the real thing would break.
+
+    None, if there is nothing to cut: only for an embedded backend.
+    """
 
     async def open(self) -> Backend:
-        """A new and empty backend. It is closed after the test."""
+        """A new backend that holds nothing. It is closed after the test."""
         raise NotImplementedError(f"{type(self).__name__} needs `async def open(self) -> Backend`")
+
+    def address(self, backend: Backend) -> Address:
+        """How another process opens the same data, or this one opens it once more. By default: its URL."""
+        return Address(backend.url)
+
+    async def discard(self) -> None:
+        """Remove what `open` made. Called after each test, when its backends are closed."""
+
+    def __init_subclass__(cls) -> None:
+        """Leave out the tests of what this backend does not offer."""
+        super().__init_subclass__()
+        for part in cls.__mro__:
+            needs = vars(part).get("needs")
+            if needs is not None and not getattr(cls, needs):
+                for name in vars(part):
+                    if name.startswith("test_"):
+                        setattr(cls, name, None)
 
 
 C = TypeVar("C", bound=Contract)
@@ -40,11 +91,24 @@ def on_backend(test: Callable[[C, Backend], Awaitable[None]]) -> Callable[[C], N
 
 
 async def _run(contract: C, test: Callable[[C, Backend], Awaitable[None]]) -> None:
-    backend = await contract.open()
     try:
-        await test(contract, backend)
+        async with asyncio.timeout(TEST_S):
+            backend = await contract.open()
+            try:
+                await test(contract, backend)
+            finally:
+                await backend.close()
     finally:
-        await backend.close()
+        await contract.discard()
+
+
+async def opened_at(address: Address) -> Backend:
+    """Open data that is there."""
+    module, is_function, function = address.target.partition(":")
+    if not is_function or function.startswith("//"):
+        return await backends.open(address.target)
+    connect: Callable[..., Awaitable[Backend]] = getattr(importlib.import_module(module), function)
+    return await connect(**address.given)
 
 
 async def refused(awaitable: Awaitable[object], error: type[Exception]) -> None:
