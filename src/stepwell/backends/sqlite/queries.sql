@@ -1,4 +1,5 @@
 -- Every statement but the bulk writes (bulk.py) and the search (search.py).
+-- SQLite cuts a decoded JSON text at a NUL. Texts that may hold one come escaped (`escaped`): SUB 0 is NUL, SUB 1 is SUB.
 -- Answers of many rows come as one row of JSON: each row fetched is a chance to lose the interpreter lock for 5 ms.
 
 -- name: last_run
@@ -39,8 +40,9 @@ from runs where id = ?1
 select json_group_array(no) from (
   select no from runs
   where wake_at <= ?1
-    and queue in (select value from json_each(?2))
-    and (?3 is null or workflow || '@' || version in (select value from json_each(?3)))
+    and queue in (select replace(replace(value, char(26, 48), char(0)), char(26, 49), char(26)) from json_each(?2))
+    and (?3 is null or workflow || '@' || version in (
+      select replace(replace(value, char(26, 48), char(0)), char(26, 49), char(26)) from json_each(?3)))
   order by wake_at, priority desc
   limit ?4)
 
@@ -50,8 +52,9 @@ select json_group_array(no) from (
   where (r.wake_at <= ?1
       or (r.owner is null
         and not (r.wake_at is null and r.status in ('completed', 'failed', 'cancelled', 'terminated', 'dead'))))
-    and r.queue in (select value from json_each(?2))
-    and (?3 is null or r.workflow || '@' || r.version in (select value from json_each(?3)))
+    and r.queue in (select replace(replace(value, char(26, 48), char(0)), char(26, 49), char(26)) from json_each(?2))
+    and (?3 is null or r.workflow || '@' || r.version in (
+      select replace(replace(value, char(26, 48), char(0)), char(26, 49), char(26)) from json_each(?3)))
   group by r.no
   order by r.wake_at is null, r.wake_at, r.priority desc, r.no
   limit ?4)
@@ -94,12 +97,11 @@ from json_each(?1) as w cross join runs as r on r.no = w.value cross join inbox 
 
 -- name: known_messages
 select json_group_array(json_array(i.run, i.id)) from json_each(?1) as w
-cross join inbox as i on i.run = json_extract(w.value, '$[0]') and i.id = json_extract(w.value, '$[1]')
+cross join inbox as i on i.run = json_extract(w.value, '$[0]')
+  and i.id = replace(replace(json_extract(w.value, '$[1]'), char(26, 48), char(0)), char(26, 49), char(26))
 
--- name: index_of_tags
-select t.key, t.value from runs as r cross join json_each(r.tags) as j
-cross join tags as t on t.key = j.key and t.value = j.value and t.run = r.no
-where r.no = ?1
+-- name: tags_of_run
+select tags from runs where no = ?1
 
 -- name: delete_tag
 delete from tags where key = ?1 and value = ?2 and run = ?3

@@ -13,7 +13,8 @@ from stepwell.model.runs import Head, Wait
 from stepwell.ports import HeadChange, Park
 
 _encode = msgspec.json.encode
-_tags = msgspec.json.Decoder(dict[str, str]).decode
+tags_of = msgspec.json.Decoder(dict[str, str]).decode
+"""The tags that a text in the column holds."""
 _metadata = msgspec.json.Decoder(dict[str, Raw]).decode
 _waiting = msgspec.json.Decoder(tuple[Wait, ...]).decode
 
@@ -37,7 +38,7 @@ def head_of(row: Sequence[Any]) -> Head:
         seq=row[13],
         base=row[14],
         parent=row[15],
-        tags=_tags(tags) if tags else {},
+        tags=tags_of(tags) if tags else {},
         metadata=_owned(_metadata(metadata)) if metadata else {},
         waiting=_waiting(waiting) if waiting else (),
         error=row[19],

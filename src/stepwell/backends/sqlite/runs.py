@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stepwell.backends.sqlite.bulk import INSERT_FRAMES, INSERT_MAIL, INSERT_RUNS, INSERT_TAGS, Value, update_runs
-from stepwell.backends.sqlite.rows import changed_columns, head_of, row_of
-from stepwell.backends.sqlite.session import Session, as_json
+from stepwell.backends.sqlite.rows import changed_columns, head_of, row_of, tags_of
+from stepwell.backends.sqlite.session import Session, as_json, escaped
 from stepwell.model.ids import Claim, RunId
 from stepwell.model.runs import TERMINAL, Head
 from stepwell.ports import (
@@ -106,8 +106,8 @@ def take(session: Session, requests: Sequence[TakeRequest]) -> list[Taken]:
 def _take(session: Session, request: TakeRequest) -> Taken:
     now = session.clock.now()
     serves = request.serves
-    queues = as_json(serves.queues)
-    kinds = None if serves.kinds is None else as_json(serves.kinds)
+    queues = as_json([escaped(queue) for queue in serves.queues])
+    kinds = None if serves.kinds is None else as_json([escaped(kind) for kind in serves.kinds])
     if request.runs is None:
         found = session.fetch_json("due_runs", now, queues, kinds, request.limit)
     else:
@@ -194,8 +194,8 @@ def _change(session: Session, state: _State, frame: Append) -> None:
 
 def _replace_tags(session: Session, no: int, tags: dict[str, str]) -> None:
     """The index of tags follows the head, which still holds the old ones."""
-    old = session.fetch("index_of_tags", no)
-    for key, value in old:
+    old = session.fetch("tags_of_run", no)[0][0]
+    for key, value in (tags_of(old) if old else {}).items():
         session.write("delete_tag", key, value, no)
     session.insert(INSERT_TAGS, [(key, value, no) for key, value in tags.items()])
 
@@ -286,7 +286,7 @@ def _accept(state: _State, message: Delivery, now: int) -> tuple[Value, ...]:
 def _known_messages(
     session: Session, states: dict[RunId, _State], messages: Sequence[Delivery]
 ) -> set[tuple[int, str]]:
-    wanted = [(states[message.run].no, message.id) for message in messages if message.run in states]
+    wanted = [(states[message.run].no, escaped(message.id)) for message in messages if message.run in states]
     return {(no, id) for no, id in session.fetch_json("known_messages", as_json(wanted))}
 
 

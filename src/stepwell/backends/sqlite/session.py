@@ -125,3 +125,10 @@ class Session:
 def as_json(value: object) -> str:
     """JSON text, for `json_each`."""
     return _encode(value).decode()
+
+
+def escaped(text: str) -> str:
+    """A text for `as_json` that may hold NUL, at which SQLite cuts what it decodes. The statement undoes it."""
+    if "\0" not in text and "\x1a" not in text:
+        return text
+    return text.replace("\x1a", "\x1a1").replace("\0", "\x1a0")

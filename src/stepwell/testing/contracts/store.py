@@ -9,6 +9,13 @@ from stepwell.testing.contracts.journals import AppendContract, LoadContract
 from stepwell.testing.contracts.listings import DeleteContract, NamesContract, SearchContract
 from stepwell.testing.contracts.races import RaceContract
 from stepwell.testing.contracts.running import claim_of, on_backend
+from stepwell.testing.contracts.values import (
+    AbsenceContract,
+    ForkContract,
+    NumberContract,
+    PayloadContract,
+    TextContract,
+)
 
 
 class StoreContract(
@@ -22,6 +29,11 @@ class StoreContract(
     DeleteContract,
     NamesContract,
     RaceContract,
+    TextContract,
+    PayloadContract,
+    NumberContract,
+    AbsenceContract,
+    ForkContract,
 ):
     """Every sentence of `stepwell.ports.Store`, and the counter-examples that were found to simpler rules."""
 
