@@ -33,6 +33,7 @@ from stepwell.model.ids import Claim, CommandId, MessageId, RunId, event_message
 from stepwell.model.messages import CancelRequested, Event, Message, Signal
 from stepwell.model.runs import Head
 from stepwell.ports import MAX_SEQ, Backend, Delivered, Delivery, NewRun, Wanted
+from stepwell.runtime.bells import ring
 from stepwell.runtime.payloads import spilled_frame, spilled_message
 
 _PAGE = 500
@@ -98,7 +99,8 @@ class Acts:
     async def ring(self, answer: Delivered) -> None:
         """Tell the owner that there is mail, or the workers that a run is due."""
         if answer.answer in ("ok", "duplicate"):
-            await self._backend.queue.notify([due_topic() if answer.owner is None else owner_topic(answer.owner)])
+            topic = due_topic() if answer.owner is None else owner_topic(answer.owner)
+            await ring(self._backend.queue, [topic])
 
     async def _start_child(self, driver: Driver, command: ActCommand, act: StartChild) -> Failure | None:
         now = self._backend.clock.now()
@@ -127,7 +129,7 @@ class Acts:
         frame = await spilled_frame(self._backend.blobs, act.child, Frame(now, driver.claim, (created,)))
         (present,) = await self._backend.store.create([NewRun(head=head, frames=(frame,))])
         if present is None:
-            await self._backend.queue.notify([due_topic()])
+            await ring(self._backend.queue, [due_topic()])
             return None
         return await self._existing_child(act, parent)
 

@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 
 from stepwell.model.ids import Claim, RunId
 from stepwell.ports import Queue, Streams
+from stepwell.runtime.bells import ring
 from stepwell.runtime.patience import until_answered
 
 _BATCH_MAX = 1000
@@ -82,7 +83,7 @@ class StreamWriter:
                 self._next += len(bodies)
                 self._body = max([self._body, *((chunk.base, chunk.k + 1) for chunk in batch if not chunk.source)])
                 del self._waiting[: len(batch)]
-                await self._queue.notify([f"stream:{self._key}"])
+                await ring(self._queue, [f"stream:{self._key}"])
         finally:
             self._task = None
 

@@ -27,6 +27,7 @@ from stepwell.model.runs import Head, RunQuery
 from stepwell.model.tokens import is_genuine, parse_token
 from stepwell.ports import MAX_SEQ, Backend, Delivered, Loaded, NewRun, Wanted
 from stepwell.runtime.acts import Acts, LoggedEvent, due_topic, encode_event, event_log, subscription_tag
+from stepwell.runtime.bells import ring
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.patience import delays
 from stepwell.runtime.payloads import loaded_frames, spilled_frame
@@ -89,7 +90,7 @@ class Client:
             elif self.worker is not None and lease_ends is not None:
                 self.worker.adopt(run.head, [(1, frame)], lease_ends)
         if due:
-            await self.backend.queue.notify(sorted(due))
+            await ring(self.backend.queue, sorted(due))
         return list(answers)
 
     def _unreserve(self, heads: Iterable[Head]) -> None:
@@ -143,7 +144,7 @@ class Client:
         """Create a run as it shall be, un-owned; a head if its id is taken. Repeats itself until answered."""
         (present,) = await self.repeated(lambda: self.backend.store.create([run]))
         if present is None:
-            await self.backend.queue.notify([due_topic(run.head.queue)])
+            await ring(self.backend.queue, [due_topic(run.head.queue)])
         return present
 
     # --- reading

@@ -29,6 +29,7 @@ from stepwell.ports import MAX_SEQ, Append, Appended, Backend, Loaded, Mail, Par
 from stepwell.runtime.activation import Activation
 from stepwell.runtime.acts import Acts, due_topic
 from stepwell.runtime.batching import Batcher
+from stepwell.runtime.bells import ring
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.leases import Leases
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
@@ -385,7 +386,7 @@ class Worker:
 
             async def tell() -> None:
                 self._has_told = False
-                await self.backend.queue.notify(["runs"])
+                await ring(self.backend.queue, ["runs"])
 
             self.spawn(tell())
 

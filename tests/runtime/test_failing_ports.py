@@ -1,0 +1,68 @@
+"""Ports that fail for a moment: what was done is done, what was not is repeated, and nothing hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.helpers import run
+
+from stepwell import BackendError, Context, Stepwell, Stream, current_step, step, workflow
+
+lines = Stream("lines", str)
+ran: list[str] = []
+
+
+@step(retry=None)
+async def say() -> int:
+    ran.append("say")
+    current_step().send(lines, "from the step")
+    return 1
+
+
+@workflow
+async def talking(ctx: Context) -> int:
+    ctx.send(lines, "from the body")
+    return await say()
+
+
+def failing(patch: pytest.MonkeyPatch, port: Any, name: str, times: int = 1) -> list[int]:
+    """The first calls to `name` fail, and have no effect; how often it was called."""
+    call: Callable[..., Any] = getattr(port, name)
+    count = [0]
+
+    async def fails(*args: Any, **kwargs: Any) -> Any:
+        count[0] += 1
+        if count[0] <= times:
+            raise BackendError("it fails on purpose")
+        return await call(*args, **kwargs)
+
+    patch.setattr(port, name, fails)
+    return count
+
+
+def test_a_doorbell_that_fails_fails_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[talking], worker=False) as app:
+            count = failing(monkeypatch, app.backend.queue, "notify")
+            await app.start(talking)
+            assert count == [1]
+            assert len((await app.runs.list()).runs) == 1
+
+    run(scenario())
+
+
+def test_a_doorbell_that_fails_fails_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        ran.clear()
+        async with Stepwell("memory://", include=[talking], worker=False) as app:
+            handle = await app.start(talking)
+            failing(monkeypatch, app.backend.queue, "notify", times=1000)
+            async with app.worker():
+                assert await handle.result(timeout="5s") == 1
+            assert [chunk async for chunk in handle.stream(lines)] == ["from the body", "from the step"]
+            assert ran == ["say"]
+            assert (await handle.head()).is_settled
+
+    run(scenario())
