@@ -18,7 +18,7 @@ from msgspec import UNSET, Raw, UnsetType
 from stepwell.codec import SPILL_THRESHOLD, failure_of
 from stepwell.engine.driver import Arrival, Decision, Driver
 from stepwell.engine.program import ActCommand, StepCommand
-from stepwell.errors import ActivationError, BackendError, NotDurableError
+from stepwell.errors import ActivationError, NotDurableError
 from stepwell.model.entries import Confirmed, ContinuedAsNew, Entry, FrameCodec, Received, Sent, Subscribe
 from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId
@@ -162,13 +162,9 @@ class Activation:
             self._append(decision, body)
 
     async def _submit_large(self, decision: Decision) -> None:
-        try:
-            body = await spilled_frame(self.worker.backend.blobs, self.run, self.driver.frame(decision))
-        except BackendError as error:
-            _log.warning("run %s: %s", self.run, error)
-            self.worker.drop(self)
-            return
-        if not self.is_gone:
+        frame, blobs = self.driver.frame(decision), self.worker.backend.blobs
+        body = await self._persist("storing a large payload", lambda: spilled_frame(blobs, self.run, frame))
+        if body is not None and not self.is_gone:
             self._append(decision, body)
 
     def _append(self, decision: Decision, body: bytes) -> None:
