@@ -8,12 +8,13 @@ identical items until it is answered, and nothing overtakes it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from stepwell.errors import BackendError
-from stepwell.runtime.patience import delays
+from stepwell.runtime.patience import Trouble, delays
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -54,10 +55,16 @@ class Batcher(Generic[Item, Answer]):
         self.submit(item, done, is_wanted=lambda: not future.done())
         return await future
 
-    async def drain(self) -> None:
-        """Wait until everything submitted has been answered."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+    async def drain(self, within: float) -> bool:
+        """Wait until everything submitted has been answered. False: it was not (s); then it is given up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while (task := self._task) is not None:
+                    await asyncio.wait([task])
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        return task is None
 
     async def _work(self) -> None:
         try:
@@ -68,16 +75,20 @@ class Batcher(Generic[Item, Answer]):
             self._task = None
 
     async def _answer(self, batch: list[_Submitted[Item, Answer]]) -> None:
+        has_failed = False
         for delay in delays():
             if not batch:
                 return
             try:
                 answers = await self._call([item for item, _, _ in batch])
             except BackendError as error:
-                _log.warning("%s: %s; again in %.2f s", self._name, error, delay)
+                has_failed = True
+                Trouble.here().met(self._name, error)
                 await asyncio.sleep(delay)
                 batch = [submitted for submitted in batch if submitted[2] is None or submitted[2]()]
                 continue
+            if has_failed:
+                Trouble.here().over()
             for (_, done, _), answer in zip(batch, answers, strict=True):
                 try:
                     done(answer)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stepwell.runtime.worker import Worker
 
 _log = logging.getLogger("stepwell")
+_NAMED_MAX = 5
 
 
 class Leases:
@@ -37,26 +38,35 @@ class Leases:
 
     def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None:
         """What a renewal answered: the mail count of each run, or None where it was lost."""
+        lost = []
         for run, claim, mail in results:
             activation = self._worker.active.get(run)
             if activation is None or activation.driver.claim != claim:
                 continue
             if mail is None:
-                self._worker.lost(activation)
+                lost.append(activation)
             else:
                 activation.lease_ends = lease_ends
                 activation.mail_arrived(mail)
+        self._stop(lost, "other workers have taken")
 
     def check_leases(self) -> None:
         """Stop runs whose lease may have ended."""
         if is_debugging():
             return
         now = self._worker.clock.monotonic()
-        for activation in list(self._worker.active.values()):
-            if activation.lease_ends <= now:
-                text = "the lease of run %s could not be renewed in time; its steps here are stopped"
-                _log.warning(text, activation.run)
-                self._worker.drop(activation)
+        late = [item for item in self._worker.active.values() if item.lease_ends <= now]
+        self._stop(late, "no lease could be renewed in time for")
+
+    def _stop(self, activations: Sequence[Activation], why: str) -> None:
+        """Stop driving them. One line for all: a worker that was stopped, or has no backend, loses all it holds."""
+        if not activations:
+            return
+        named = ", ".join(item.run for item in activations[:_NAMED_MAX])
+        more = "" if len(activations) <= _NAMED_MAX else ", ..."
+        _log.warning("%s %d runs (%s%s); their steps here are stopped", why, len(activations), named, more)
+        for activation in activations:
+            self._worker.drop(activation)
 
     async def extend(self, activation: Activation) -> bool:
         """Renew at once, for as long as the activation now asks. Whether the run is still this worker's."""

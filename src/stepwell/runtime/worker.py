@@ -34,6 +34,7 @@ from stepwell.runtime.hub import Hub
 from stepwell.runtime.leases import Leases
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
 from stepwell.runtime.options import WorkerOptions
+from stepwell.runtime.patience import Trouble
 from stepwell.runtime.payloads import loaded_frames
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
@@ -41,6 +42,7 @@ from stepwell.runtime.steps import StepRunner
 _log = logging.getLogger("stepwell")
 _DEBUG_LEASE_MS = 86_400_000
 _ERROR_MAX = 4_000
+_LAST_WORDS_S = 5.0
 
 
 class WorkerLostError(StepwellError):
@@ -136,7 +138,8 @@ class Worker:
                     await asyncio.sleep(0.005)
         for activation in list(self.active.values()):
             self._release(activation, self.clock.now())
-        await self.parks.drain()
+        if not await self.parks.drain(_LAST_WORDS_S):
+            _log.warning("the backend cannot be told that this worker lets its runs go; their leases have to end first")
         await self._renewer.stop()
         others = self._tasks - {asyncio.current_task()}
         for task in others:
@@ -213,6 +216,7 @@ class Worker:
         return Claim(f"{self.backend.store.identity}:{self.clock.random_bytes(6).hex()}")
 
     async def _work(self) -> None:
+        has_failed = False
         while not self._is_stopping:
             self._bell.clear()
             wait_ms = self.options.poll_ms
@@ -221,8 +225,12 @@ class Worker:
                     await self._make_room()
                 if self.free > 0:
                     wait_ms = await self._take()
+                if has_failed:
+                    Trouble.here().over()
+                has_failed = False
             except BackendError as error:
-                _log.warning("taking runs: %s; again in %d ms", error, wait_ms)
+                has_failed = True
+                Trouble.here().met("taking runs", error)
             except Exception:
                 _log.exception("taking runs failed; again in %d ms", wait_ms)
             if wait_ms > 0 and not self._is_stopping:
