@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.helpers import run
+from tests.helpers import run, until
 
-from stepwell import BackendError, Context, Stepwell, Stream, current_step, step, workflow
+from stepwell import BackendError, Context, Handle, Signal, Stepwell, Stream, current_step, step, workflow
 
+LARGE = 20_000
+texts = Signal("texts", str)
 lines = Stream("lines", str)
 ran: list[str] = []
 
@@ -25,6 +27,11 @@ async def say() -> int:
 async def talking(ctx: Context) -> int:
     ctx.send(lines, "from the body")
     return await say()
+
+
+@workflow
+async def hearing(ctx: Context) -> int:
+    return len(await ctx.receive(texts))
 
 
 def failing(patch: pytest.MonkeyPatch, port: Any, name: str, times: int = 1) -> list[int]:
@@ -66,3 +73,33 @@ def test_a_doorbell_that_fails_fails_no_stream(monkeypatch: pytest.MonkeyPatch) 
             assert (await handle.head()).is_settled
 
     run(scenario())
+
+
+def test_a_message_whose_payload_cannot_be_read_at_once_is_read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[hearing], worker=False) as app:
+            handle = await app.start(hearing)
+            await handle.send(texts, "x" * LARGE)
+            count = failing(monkeypatch, app.backend.blobs, "get")
+            async with app.worker():
+                assert await handle.result(timeout="10s") == LARGE
+            assert count[0] > 1
+
+    run(scenario())
+
+
+def test_a_run_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[hearing, talking], worker=False) as app:
+            deaf = await app.start(hearing)
+            await deaf.send(texts, "x" * LARGE)
+            failing(monkeypatch, app.backend.blobs, "get", times=1000)
+            async with app.worker():
+                await until(lambda: _error_of(deaf))
+                assert await (await app.start(talking)).result(timeout="5s") == 1
+
+    run(scenario())
+
+
+async def _error_of(handle: Handle[Any]) -> str:
+    return (await handle.head()).error

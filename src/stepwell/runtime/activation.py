@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,11 +23,11 @@ from stepwell.model.entries import Confirmed, ContinuedAsNew, Entry, FrameCodec,
 from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId
 from stepwell.model.runs import Head
-from stepwell.ports import Append, Appended, HeadChange, Mail, Park, Parked
+from stepwell.ports import Append, Appended, HeadChange, Park, Parked
 from stepwell.runtime.acts import subscriptions
 from stepwell.runtime.chunks import StreamWriter
 from stepwell.runtime.patience import until_answered
-from stepwell.runtime.payloads import loaded_message, spilled_frame
+from stepwell.runtime.payloads import spilled_frame
 from stepwell.runtime.steps import RunningStep
 
 if TYPE_CHECKING:
@@ -119,14 +119,11 @@ class Activation:
         if not self.is_gone and self._mail_task is None:
             self._mail_task = self.worker.spawn(self._fetch_mail())
 
-    async def put_mail(self, mail: tuple[Mail, ...]) -> None:
+    def put_mail(self, mail: Iterable[Received]) -> None:
         """Messages that were loaded from the inbox."""
-        blobs = self.worker.backend.blobs
-        for item in mail:
-            message = await loaded_message(blobs, item.body)
-            self.mail_known = max(self.mail_known, item.no)
-            entry = Received(no=item.no, id=item.id, at=item.accepted_at, message=message)
-            self._arrivals.append(Arrival(item.accepted_at, entry))
+        for entry in mail:
+            self.mail_known = max(self.mail_known, entry.no)
+            self._arrivals.append(Arrival(entry.at, entry))
 
     def advance(self, now: int | None = None) -> None:
         """Decide what follows from the arrivals and the time."""
@@ -350,7 +347,7 @@ class Activation:
     async def _load_mail(self) -> None:
         mail = await self._persist("mail", lambda: self.worker.load_mail(self))
         if mail is not None:
-            await self.put_mail(mail)
+            self.put_mail(mail)
 
     # --- resting
 

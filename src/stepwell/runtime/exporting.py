@@ -15,7 +15,7 @@ from stepwell.model.messages import PauseRequested
 from stepwell.model.runs import Head
 from stepwell.ports import NewRun
 from stepwell.runtime.client import Client
-from stepwell.runtime.payloads import loaded_message, spilled_frame
+from stepwell.runtime.payloads import loaded_mail, spilled_frame
 
 FORMAT = "stepwell-run"
 VERSION = 1
@@ -50,14 +50,7 @@ async def export_run(client: Client, run: RunId, *, with_seed: bool) -> bytes:
     """The run as a document. `RunNotFoundError`."""
     loaded, frames = await client.journal(run)
     last = max((no for _, frame in frames for no in _numbers(frame)), default=0)
-    blobs = client.backend.blobs
-    mail = tuple(
-        [
-            Received(no=item.no, id=item.id, at=item.accepted_at, message=await loaded_message(blobs, item.body))
-            for item in loaded.mail
-            if item.no > last
-        ]
-    )
+    mail = tuple(await loaded_mail(client.backend.blobs, [item for item in loaded.mail if item.no > last]))
     journal = tuple(frame if with_seed else _without_seed(frame) for _, frame in frames)
     head = structs.replace(loaded.head, seq=frames[-1][0])
     return _encode(RunExport(exported_at=client.backend.clock.now(), head=head, frames=journal, mail=mail))

@@ -16,10 +16,10 @@ from msgspec import Raw, Struct
 
 from stepwell.codec import SPILL_THRESHOLD, blob_key, blob_ref, is_blob_ref, spill
 from stepwell.errors import BackendError
-from stepwell.model.entries import Frame, FrameCodec
+from stepwell.model.entries import Frame, FrameCodec, Received
 from stepwell.model.ids import RunId
 from stepwell.model.messages import Message, MessageCodec
-from stepwell.ports import Blobs
+from stepwell.ports import Blobs, Mail
 from stepwell.runtime.observe import no_gc
 
 _LONG = 200
@@ -57,8 +57,15 @@ async def loaded_frames(blobs: Blobs, frames: Sequence[tuple[int, bytes]]) -> li
     return decoded
 
 
-async def loaded_message(blobs: Blobs, body: bytes) -> Message:
-    """A message from bytes, with its payload."""
+async def loaded_mail(blobs: Blobs, mail: Sequence[Mail]) -> list[Received]:
+    """Messages of an inbox as the journal holds them, with their payloads."""
+    return [
+        Received(no=item.no, id=item.id, at=item.accepted_at, message=await _loaded_message(blobs, item.body))
+        for item in mail
+    ]
+
+
+async def _loaded_message(blobs: Blobs, body: bytes) -> Message:
     message = MessageCodec.decode(body)
     return await _restored(blobs, message) if _MARK in body else message
 

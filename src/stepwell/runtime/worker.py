@@ -22,10 +22,10 @@ from stepwell.engine.driver import Driver
 from stepwell.engine.program import Origin, Program
 from stepwell.engine.retry import next_run_delay_ms
 from stepwell.errors import BackendError, StepwellError
-from stepwell.model.entries import Ended, Frame
+from stepwell.model.entries import Ended, Frame, Received
 from stepwell.model.ids import Claim, RunId
 from stepwell.model.runs import Head
-from stepwell.ports import MAX_SEQ, Append, Appended, Backend, Loaded, Mail, Park, Parked, Serves, Wanted
+from stepwell.ports import MAX_SEQ, Append, Appended, Backend, Loaded, Park, Parked, Serves, Wanted
 from stepwell.runtime.activation import Activation
 from stepwell.runtime.acts import Acts, due_topic
 from stepwell.runtime.batching import Batcher
@@ -35,7 +35,7 @@ from stepwell.runtime.leases import Leases
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.patience import Trouble
-from stepwell.runtime.payloads import loaded_frames
+from stepwell.runtime.payloads import loaded_frames, loaded_mail
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
 
@@ -275,35 +275,39 @@ class Worker:
             wanted.append(Wanted(head.id) if driver is None else Wanted(head.id, driver.seq, driver.mail))
         for head, loaded in zip(heads, await self.backend.store.load(wanted), strict=True):
             if loaded is not None and head.id not in self.active:
-                await self._load_one(head, loaded, lease_ends)
+                try:
+                    await self._load_one(head, loaded, lease_ends)
+                except BackendError as error:
+                    self._unreadable(head.id, head.owner, error)
 
     async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
+        # Everything is read before the run counts as held: what is held is renewed, begun or not.
+        mail = await loaded_mail(self.backend.blobs, loaded.mail)
         driver = self._cache.pop(head.id, None)
         if driver is not None:
             if not loaded.frames and head.owner is not None:
                 driver.claim = head.owner
-                await self._resume(head, driver, loaded.mail, lease_ends)
+                self._resume(head, driver, mail, lease_ends)
                 return
             driver.evict()
             (reloaded,) = await self.backend.store.load([Wanted(head.id)])
             if reloaded is None:
                 return
             loaded = reloaded
-        frames = await loaded_frames(self.backend.blobs, loaded.frames)
-        await self._activate_loaded(head, frames, loaded.mail, lease_ends)
+        await self._activate_loaded(head, loaded, lease_ends)
 
-    async def _activate_loaded(
-        self, head: Head, frames: list[tuple[int, Frame]], mail: tuple[Mail, ...], lease_ends: float
-    ) -> None:
+    async def _activate_loaded(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
+        mail = await loaded_mail(self.backend.blobs, loaded.mail)
+        frames = await loaded_frames(self.backend.blobs, loaded.frames)
         activation = self._prepare(head, frames, lease_ends)
         if activation is not None:
-            await activation.put_mail(mail)
+            activation.put_mail(mail)
             self._begin(activation)
 
-    async def _resume(self, head: Head, driver: Driver, mail: tuple[Mail, ...], lease_ends: float) -> None:
+    def _resume(self, head: Head, driver: Driver, mail: list[Received], lease_ends: float) -> None:
         activation = Activation(self, driver, head, lease_ends)
         self.active[head.id] = activation
-        await activation.put_mail(mail)
+        activation.put_mail(mail)
         self._begin(activation)
 
     def _prepare(self, head: Head, frames: list[tuple[int, Frame]], lease_ends: float) -> Activation | None:
@@ -358,9 +362,9 @@ class Worker:
         await asyncio.gather(*(self.parks.ask(park) for park in parks))
         return kept
 
-    def _give_back(self, run: RunId, claim: Claim | None, *, delay_ms: int = 0) -> None:
+    def _give_back(self, run: RunId, claim: Claim | None, *, delay_ms: int = 0, error: str | UnsetType = UNSET) -> None:
         if claim is not None:
-            park = Park(run=run, owner=claim, wake_at=self.clock.now() + delay_ms)
+            park = Park(run=run, owner=claim, wake_at=self.clock.now() + delay_ms, error=error)
             self.parks.submit(park, lambda _: None)
 
     # --- letting go
@@ -416,16 +420,26 @@ class Worker:
     def activation_failed(self, activation: Activation, error: BaseException) -> None:
         """The code (or ours) cannot drive the run. It stays open, and is tried again later, ever more seldom."""
         run = activation.run
-        count = self._failures[run] = self._failures.get(run, 0) + 1
-        delay_ms = min(30_000, 1000 * 2 ** min(count, 5))
+        delay_ms = self._failed_again(run)
         _log.error("%s\n(run %s stays open; next try in %d s)", error, run, delay_ms // 1000)
         self.hub.activation_failed(run, error)
         self._release(activation, self.clock.now() + delay_ms, error=str(error)[:_ERROR_MAX])
 
-    async def load_mail(self, activation: Activation) -> tuple[Mail, ...]:
+    def _unreadable(self, run: RunId, claim: Claim | None, error: BackendError) -> None:
+        """A claimed run could not be loaded: let it go until later, so that it is in nobody's way."""
+        delay_ms = self._failed_again(run)
+        _log.warning("run %s cannot be read: %s; next try in %d s", run, error, delay_ms // 1000)
+        self._give_back(run, claim, delay_ms=delay_ms, error=str(error)[:_ERROR_MAX])
+
+    def _failed_again(self, run: RunId) -> int:
+        """How long (ms) to leave the run alone."""
+        count = self._failures[run] = self._failures.get(run, 0) + 1
+        return min(30_000, 1000 << min(count, 5))
+
+    async def load_mail(self, activation: Activation) -> list[Received]:
         """The messages that the activation has not journaled."""
         (loaded,) = await self.backend.store.load([Wanted(activation.run, MAX_SEQ, activation.driver.mail)])
-        return () if loaded is None else loaded.mail
+        return [] if loaded is None else await loaded_mail(self.backend.blobs, loaded.mail)
 
     # --- inside
 
@@ -445,11 +459,13 @@ class Worker:
         self.parks.submit(Park(run=activation.run, owner=claim, wake_at=wake_at, error=error), lambda _: None)
 
     async def _reload(self, activation: Activation) -> None:
-        (loaded,) = await self.backend.store.load([Wanted(activation.run)])
-        if loaded is None or loaded.head.owner != activation.driver.claim or activation.run in self.active:
-            return
-        frames = await loaded_frames(self.backend.blobs, loaded.frames)
-        await self._activate_loaded(loaded.head, frames, loaded.mail, activation.lease_ends)
+        claim = activation.driver.claim
+        try:
+            (loaded,) = await self.backend.store.load([Wanted(activation.run)])
+            if loaded is not None and loaded.head.owner == claim and activation.run not in self.active:
+                await self._activate_loaded(loaded.head, loaded, activation.lease_ends)
+        except BackendError as error:
+            self._unreadable(activation.run, claim, error)
 
     def _look_for_mail(self) -> None:
         self.spawn(self._fetch_all_mail())
