@@ -36,7 +36,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from stepwell.authoring.lint_rules import check
+from stepwell.authoring.lint_names import Scopes
+from stepwell.authoring.lint_rules import bodies, check
 
 Severity = Literal["error", "warning"]
 _IGNORE = re.compile(r"#\s*stepwell:\s*ignore(?:\[(?P<codes>[^\]]*)\])?")
@@ -60,6 +61,14 @@ class Finding(Struct, frozen=True, order=True):
 def lint_file(path: str | PathLike[str]) -> list[Finding]:
     """What is wrong in a file, in the order of its lines. `OSError` if it cannot be read."""
     return lint_source(Path(path).read_bytes(), str(path))
+
+
+def makes_workflows(path: str | PathLike[str]) -> bool:
+    """Whether a file defines a workflow or an app, by its text alone. `OSError`, `SyntaxError`."""
+    scopes = Scopes(ast.parse(Path(path).read_bytes(), str(path)))
+    return any(True for _ in bodies(scopes)) or any(
+        isinstance(node, ast.Call) and scope.is_named(node.func, "Stepwell") for node, scope in scopes.nodes
+    )
 
 
 def lint_source(source: str | bytes, filename: str = "<source>") -> list[Finding]:

@@ -34,7 +34,7 @@ def check(tree: ast.Module, report: Report) -> None:
     scopes = Scopes(tree)
     _check_methods(tree, scopes, report)
     steps = set(_functions_made_steps(scopes))
-    waiting = deque((node, f"workflow {node.name}") for node in _bodies(scopes))
+    waiting = deque((node, f"workflow {node.name}") for node in bodies(scopes))
     seen = {node for node, _ in waiting}
     while waiting:
         node, owner = waiting.popleft()
@@ -47,7 +47,7 @@ def check(tree: ast.Module, report: Report) -> None:
                 waiting.append((helper, f"{helper.name}(), called by {owner}"))
 
 
-def _bodies(scopes: Scopes) -> Iterator[FunctionNode]:
+def bodies(scopes: Scopes) -> Iterator[FunctionNode]:
     """The functions that are workflows, by decorator or by `workflow(fn)`."""
     for node, scope in scopes.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -236,11 +236,22 @@ _COMMANDS = (
     Command(
         "check",
         "stepwell.cli.check:check",
-        "find what replay cannot repeat; with --live, replay live runs against this code",
+        "find what replay cannot repeat; with --live, replay the runs there against this code",
         "stepwell check orders.py --live sqlite:///orders.db",
         (
-            _option("files", nargs="+", metavar="FILE", help="files with workflows"),
-            _option("--live", metavar="URL", help="replay the live runs of this backend"),
+            _option("files", nargs="+", metavar="FILE", help="files with workflows, or folders of them"),
+            _option("--live", metavar="URL", help="replay the runs of this backend, which is only read"),
+            _option(
+                "--sample",
+                default="200",
+                metavar="N",
+                help="live runs to replay of each workflow, or all (default 200)",
+            ),
+            _option(
+                "--finished", default="50", metavar="N", help="finished runs to replay of each workflow (default 50)"
+            ),
+            _option("--strict", action="store_true", help="fail on warnings too"),
+            _option("-v", "--verbose", action="store_true", help="name every run, not only some for each reason"),
             _json,
         ),
     ),
