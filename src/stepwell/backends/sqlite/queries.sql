@@ -167,9 +167,9 @@ insert or replace into blobs (key, data) values (?1, ?2)
 -- name: blob
 select data from blobs where key = ?1
 
--- A prefix ends before the same text with a last character that no text goes beyond.
+-- A prefix ends before the same text with a last byte that no text in UTF-8 holds.
 -- name: delete_blobs
-delete from blobs where key >= ?1 and key < ?1 || char(1114111)
+delete from blobs where key >= ?1 and key < ?1 || cast(x'ff' as text)
 
 -- name: stream
 select (select closed from streams where name = ?1), (select max(no) + 1 from chunks where stream = ?1)
@@ -184,7 +184,7 @@ select no, data from chunks where stream = ?1 and no >= ?2 order by no limit ?3
 insert or replace into streams (name, closed) values (?1, 1)
 
 -- name: delete_streams
-delete from streams where name >= ?1 and name < ?1 || char(1114111)
+delete from streams where name >= ?1 and name < ?1 || cast(x'ff' as text)
 
 -- name: delete_chunks
-delete from chunks where stream >= ?1 and stream < ?1 || char(1114111)
+delete from chunks where stream >= ?1 and stream < ?1 || cast(x'ff' as text)

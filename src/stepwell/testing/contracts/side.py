@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from stepwell.errors import DefinitionError
 from stepwell.ports import Backend, Chunks, Job, Received
-from stepwell.testing.contracts.running import Contract, becomes, on_backend, refused
+from stepwell.testing.contracts.running import becomes, on_backend, refused
+from stepwell.testing.contracts.side_values import BlobValuesContract, JobContract, KeyContract, StreamValuesContract
 
 SOON_MS = 30
 
@@ -25,7 +26,7 @@ async def _next(listener: AsyncIterator[None]) -> None:
         await anext(listener)
 
 
-class QueueContract(Contract):
+class QueueContract(JobContract):
     """Every sentence of `stepwell.ports.Queue`."""
 
     @on_backend
@@ -122,7 +123,7 @@ class QueueContract(Contract):
         await _next(listener)
 
 
-class CoordinationContract(Contract):
+class CoordinationContract(KeyContract):
     """Every sentence of `stepwell.ports.Coordination`."""
 
     @on_backend
@@ -202,7 +203,7 @@ async def _ends(backend: Backend, key: str) -> None:
     await becomes(is_gone, f"the key {key!r} ends")
 
 
-class BlobsContract(Contract):
+class BlobsContract(BlobValuesContract):
     """Every sentence of `stepwell.ports.Blobs`."""
 
     @on_backend
@@ -232,7 +233,7 @@ class BlobsContract(Contract):
         assert left == ["a_b", "aXb/1", "A_b/1", "a_c"]
 
 
-class StreamsContract(Contract):
+class StreamsContract(StreamValuesContract):
     """Every sentence of `stepwell.ports.Streams`."""
 
     @on_backend
