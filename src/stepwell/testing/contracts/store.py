@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from stepwell.ports import Backend
+from stepwell.testing.contracts.atomicity import AtomicityContract
 from stepwell.testing.contracts.claims import CreateContract, ParkContract, TakeContract
 from stepwell.testing.contracts.inboxes import DeliverContract
 from stepwell.testing.contracts.journals import AppendContract, LoadContract
 from stepwell.testing.contracts.listings import DeleteContract, NamesContract, SearchContract
+from stepwell.testing.contracts.paging import CleanupContract, PagingContract
 from stepwell.testing.contracts.races import RaceContract
 from stepwell.testing.contracts.running import claim_of, on_backend
 from stepwell.testing.contracts.values import (
@@ -34,6 +36,9 @@ class StoreContract(
     NumberContract,
     AbsenceContract,
     ForkContract,
+    AtomicityContract,
+    PagingContract,
+    CleanupContract,
 ):
     """Every sentence of `stepwell.ports.Store`, and the counter-examples that were found to simpler rules."""
 
