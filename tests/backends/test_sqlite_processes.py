@@ -167,3 +167,26 @@ async def test_a_late_frame_of_a_run_that_another_process_deleted_is_missing(tmp
     assert await here.store.load([Wanted(RunId("r"), MAX_SEQ)]) == [None]
     await there.close()
     await here.close()
+
+
+@run_async
+async def test_a_look_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
+    here, there = await open_sqlite(tmp_path / "a.db"), await open_sqlite(tmp_path / "a.db")
+    listener = here.queue.listen("t")
+    looks = 0
+
+    def fail() -> int:
+        nonlocal looks
+        looks += 1
+        return 1
+
+    connection = here.queue._writer._session.connection
+    connection.set_progress_handler(fail, 1)
+    while not looks:
+        await asyncio.sleep(0.01)
+    connection.set_progress_handler(None, 1)
+    await created(there, new_run())
+    async with asyncio.timeout(60):
+        await anext(aiter(listener))
+    await there.close()
+    await here.close()

@@ -91,7 +91,7 @@ class SqliteQueue:
     def _listen(self, *topics: str) -> Listener:
         listener = self._notices.listen(*topics)
         if self._watch is None:
-            self._version = self._writer.data_version()
+            self._version = self._seen()
             self._watch = self._writer.loop.call_later(_WATCH_S, self._look)
         return listener
 
@@ -99,13 +99,19 @@ class SqliteQueue:
         if not self._notices:
             self._watch = None
             return
-        with self._database.errors():
-            version = self._writer.data_version()
+        version = self._seen()
         if version is not None:
             if self._version is not None and version != self._version:
                 self._notices.ring_all()
             self._version = version
         self._watch = self._writer.loop.call_later(_WATCH_S, self._look)
+
+    def _seen(self) -> int | None:
+        try:
+            return self._writer.data_version()
+        except sqlite3.Error:
+            # The next look may be luckier. What is wrong with the file, writers and readers will say.
+            return None
 
     def _next_at(self, queues: Sequence[str]) -> int | None:
         """When the next job can be received. A look that writes nothing, so that waiting costs nothing."""
