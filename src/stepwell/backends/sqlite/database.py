@@ -22,6 +22,8 @@ APPLICATION_ID = 0x53746570
 
 _OLDEST_SQLITE = (3, 38, 0)
 _POLL_S = 0.0002
+_SLOWEST_POLL_S = 0.002
+_POLLS_SLOWER_AFTER_S = 0.5
 
 R = TypeVar("R")
 
@@ -134,17 +136,19 @@ class Database:
         """Repeat what is refused because others hold the lock.
 
         SQLite's own way of waiting backs off up to 100 ms, which starves whoever waits for a busy process; and it does
-        not wait at all where a journal mode changes.
+        not wait at all where a journal mode changes. Who has waited for long does not wait for a busy process, but for
+        one that stands still: it asks less often, so that waiting does not cost a core.
         """
-        deadline = time.monotonic() + self._options.lock_timeout_ms / 1000  # noqa: TID251
+        began = time.monotonic()  # noqa: TID251
         while True:
             try:
                 attempt()
                 return
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() > deadline:  # noqa: TID251
+                waited = time.monotonic() - began  # noqa: TID251
+                if not is_busy(error) or waited > self._options.lock_timeout_ms / 1000:
                     raise
-            time.sleep(_POLL_S)  # noqa: TID251
+            time.sleep(_POLL_S if waited < _POLLS_SLOWER_AFTER_S else _SLOWEST_POLL_S)  # noqa: TID251
 
     def _connect(self) -> sqlite3.Connection:
         is_only_read = self._options.read_only
