@@ -43,7 +43,7 @@ def problem_of(error: BaseException) -> Problem | None:
         case CommandError():
             return Problem(str(error), error.code)
         case BackendError():
-            return Problem(f"{error}\nNothing was changed. Is --backend (or STEPWELL_BACKEND) right?", UNREACHABLE)
+            return Problem(f"{error}\n--backend, or STEPWELL_BACKEND, says which backend is used.", UNREACHABLE)
         case RunError() | ActivationError():
             return Problem(str(error), FAILED)
         case _ if isinstance(error, _WRONG_USE):

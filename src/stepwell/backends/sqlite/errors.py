@@ -6,12 +6,19 @@ import sqlite3
 
 from stepwell.errors import BackendError
 
+_LOCKED = (
+    "is locked by another process for too long; end that process (`fuser FILE` shows who has it open), "
+    "or raise lock_timeout_ms"
+)
+_FULL = "cannot grow, the disk is full; nothing was changed: make room (or raise max_pages, if that is set)"
 _CURES = {
-    sqlite3.SQLITE_BUSY: "is locked by another process for too long; stop that process, or raise lock_timeout_ms",
-    sqlite3.SQLITE_LOCKED: "is locked by another process for too long; stop that process, or raise lock_timeout_ms",
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_READONLY: "is read-only; make the file and its directory writable for this user",
     sqlite3.SQLITE_PERM: "is not accessible; make the file and its directory writable for this user",
-    sqlite3.SQLITE_FULL: "cannot grow, the disk is full; nothing was changed, go on when there is room",
+    sqlite3.SQLITE_FULL: _FULL,
+    # No room for the index of the log.
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
     sqlite3.SQLITE_IOERR: "cannot be read or written, the disk answers with errors; check the disk and its mount",
     sqlite3.SQLITE_CORRUPT: "is corrupt; nothing was changed: restore a backup, or try `sqlite3 FILE .recover`",
     sqlite3.SQLITE_NOTADB: "is not a database; nothing was changed: give the path of another file",
@@ -27,7 +34,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def translated(error: sqlite3.Error, path: str) -> BackendError:
     """The error as the port knows it; raise it `from` the original."""
-    cure = _CURES.get(_code(error))
+    cure = _CURES.get(getattr(error, "sqlite_errorcode", 0)) or _CURES.get(_code(error))
     if cure is None:
         if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
             return BackendError(f"the database {path} was closed")

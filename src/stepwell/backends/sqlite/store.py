@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -176,9 +177,8 @@ class SqliteStore:
         try:
             self._live.hold()
         except OSError as error:
-            raise BackendError(
-                f"cannot lock a file in {self._database.path}-live ({error}); make that directory writable"
-            ) from error
+            cure = "make room on its disk" if error.errno == errno.ENOSPC else "make that directory writable"
+            raise BackendError(f"cannot lock a file in {self._database.path}-live ({error}); {cure}") from error
 
     async def _free_claims_of_dead(self) -> None:
         now = self._database.clock.monotonic()
