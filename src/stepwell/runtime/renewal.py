@@ -54,12 +54,12 @@ class Renewer:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ticked_at = 0.0
+        self._asked_at: float | None = None
+        self._is_stalled = False
 
     def start(self) -> None:
         """Begin, in the way that the options say."""
         loop = asyncio.get_running_loop()
-        self._ticked_at = self._clock.monotonic()
         if self._options.renewal == "loop":
             self._task = loop.create_task(self._run_on_loop(), name="stepwell renewal")
             return
@@ -95,20 +95,34 @@ class Renewer:
                     _log.exception("renewing leases failed")
 
     def _has_stalled(self, loop: asyncio.AbstractEventLoop, main: int) -> bool:
-        """Ask the main loop to move; tell whether it has moved lately."""
-        try:
-            loop.call_soon_threadsafe(self._tick, self._clock.monotonic())
-        except RuntimeError:
-            return True
-        if self._clock.monotonic() - self._ticked_at < max(_STALL_SECONDS, 2 * self._options.renew_every_ms / 1000):
+        """Ask the main loop to move; tell whether it has been asked for long in vain.
+
+        Only one question is open at a time. A process that was stopped as a whole, as by a laptop's lid, has asked
+        nothing meanwhile: its loop is not blamed, and its leases are looked after at once.
+        """
+        now = self._clock.monotonic()
+        asked_at = self._asked_at
+        if asked_at is None:
+            self._asked_at = now
+            try:
+                loop.call_soon_threadsafe(self._tick, now)
+            except RuntimeError:
+                return True
             return False
+        if now - asked_at < max(_STALL_SECONDS, 2 * self._options.renew_every_ms / 1000):
+            return False
+        if self._is_stalled:
+            return True
+        self._is_stalled = True
         frame = sys._current_frames().get(main)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "(no stack)"
         _log.error("the event loop has not moved for a minute; its runs are let go. It is at:\n%s", stack)
         return True
 
     def _tick(self, asked_at: float) -> None:
-        now = self._ticked_at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        self._asked_at = None
+        self._is_stalled = False
         if now - asked_at > _BLOCKED_SECONDS:
             steps = ", ".join(self._book.running_steps()) or "none"
             _log.warning(
