@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime
+import importlib
 import os
 import random
+import secrets
+import shutil
+import sqlite3
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 import uuid
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 from tests.engine.loops import Run
+
+from stepwell.engine.purity import cure_of
 
 
 def impure(call: Any) -> list[str]:
@@ -42,6 +53,21 @@ def impure(call: Any) -> list[str]:
         (lambda: uuid.uuid4(), "uuid.uuid4()"),
         (lambda: os.urandom(4), "os.urandom()"),
         (lambda: open(os.devnull).close(), "open()"),
+        (lambda: time.sleep(0), "time.sleep()"),
+        (lambda: random.SystemRandom().random(), "random.random()"),
+        (lambda: random.Random(), "random.Random()"),
+        (lambda: secrets.token_hex(), "secrets.token_hex()"),
+        (lambda: os.listdir("."), "os.listdir()"),
+        (lambda: os.getenv("HOME"), "os.getenv()"),
+        (lambda: os.environ.get("HOME"), "os.environ"),
+        (lambda: os.environ["PATH"], "os.environ"),
+        (lambda: Path(os.devnull).read_text(), "Path.read_text()"),
+        (lambda: Path(os.devnull).exists(), "Path.exists()"),
+        (lambda: subprocess.run([sys.executable, "-c", ""], check=True), "subprocess.run()"),
+        (lambda: threading.Thread(target=int).start(), "threading.Thread.start()"),
+        (lambda: sqlite3.connect(":memory:").close(), "sqlite3.connect()"),
+        (lambda: tempfile.gettempdir(), "tempfile.gettempdir()"),
+        (lambda: shutil.which("nothing of this name"), "shutil.which()"),
     ],
 )
 def test_calls_that_replay_cannot_repeat_are_found(call: Any, name: str) -> None:
@@ -58,18 +84,42 @@ def test_calls_that_replay_cannot_repeat_are_found(call: Any, name: str) -> None
         lambda: [3, 1].sort(),
         lambda: asyncio.get_running_loop().time(),
         lambda: {}.get([].__len__()),
+        lambda: Path("a") / "b",
+        lambda: Path("a").with_suffix(".b").name,
+        lambda: os.path.join("a", "b"),
+        lambda: sorted(collections.UserDict({"a": 1}).items()),
     ],
 )
 def test_calls_that_replay_repeats_are_left_alone(call: Any) -> None:
     assert impure(call) == []
 
 
-def test_the_runs_own_generator_is_left_alone() -> None:
-    class Safe(random.Random):
-        stepwell_safe = True
+def test_a_generator_with_a_seed_is_left_alone() -> None:
+    seeded = random.Random(5)
+    assert (
+        impure(lambda: (seeded.random(), seeded.randint(1, 6), seeded.choice([1]), random.Random("x").random())) == []
+    )
 
-    safe = Safe(5)
-    assert impure(lambda: (safe.random(), safe.randint(1, 6), safe.choice([1]))) == []
+
+def test_what_a_module_does_while_it_is_imported_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "imported_in_a_body.py").write_text("import time\nSTART = time.time()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert impure(lambda: importlib.import_module("imported_in_a_body")) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "cure"),
+    [
+        ("time.time() at a.py:1, in f", "ctx.now()"),
+        ("date.today() at a.py:1, in f", "ctx.now()"),
+        ("time.sleep() at a.py:1, in f", "await ctx.sleep(...)"),
+        ("random.random() at a.py:1, in f", "ctx.random"),
+        ("uuid.uuid4() at a.py:1, in f", "ctx.uuid4()"),
+        ("open() at a.py:1, in f", "a step"),
+    ],
+)
+def test_each_call_has_a_cure(call: str, cure: str) -> None:
+    assert cure_of(call) == cure
 
 
 def test_an_impure_call_is_listed_once_with_its_line() -> None:

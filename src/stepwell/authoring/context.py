@@ -91,7 +91,6 @@ class Context:
         if self._random is None:
             origin = self._program.origin
             self._random = Random(f"{origin.seed}.{origin.random_base}")
-            self._random.stepwell_safe = True  # type: ignore[attr-defined]
         return self._random
 
     def uuid4(self) -> UUID:

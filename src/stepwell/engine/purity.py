@@ -1,8 +1,8 @@
-"""Finds calls that replay cannot repeat (clocks, chance, files) while a body runs, with their lines.
+"""Finds calls that replay cannot repeat (clocks, chance, files, other programs) while a body runs, with their lines.
 
 It works by `sys.setprofile`, which makes a pump several times slower: for development and tests. Only calls made
-directly by user code count, so that a library's own use of a clock is left alone. What is looked for is known by name,
-so that the engine itself imports neither clocks nor chance.
+directly by user code count, so that a library's own use of a clock is left alone; and none that a module makes while it
+is imported, since that happens once. What is looked for is known by name, so that the engine itself imports none of it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,48 @@ from typing import Any
 from stepwell.engine.places import describe, is_user_file
 
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
-_BUILTINS = {("time", name + unit): f"time.{name}{unit}" for name in _CLOCKS for unit in ("", "_ns")} | {
-    ("time", "localtime"): "time.localtime",
-    ("time", "gmtime"): "time.gmtime",
-    ("time", "sleep"): "time.sleep",
-    ("posix", "urandom"): "os.urandom",
-    ("nt", "urandom"): "os.urandom",
-    ("_io", "open"): "open",
-    ("io", "open"): "open",
-}
+_SYSTEM = ("listdir", "scandir", "stat", "mkdir", "rmdir", "remove", "unlink", "rename", "replace", "getcwd", "system")
+_BUILTINS = (
+    {("time", name + unit): f"time.{name}{unit}" for name in _CLOCKS for unit in ("", "_ns")}
+    | {(module, name): f"os.{name}" for module in ("posix", "nt") for name in (*_SYSTEM, "urandom")}
+    | {("time", name): f"time.{name}" for name in ("localtime", "gmtime", "sleep")}
+    | {(module, "open"): "open" for module in ("_io", "io")}
+    | {("builtins", "input"): "input", ("_sqlite3", "connect"): "sqlite3.connect"}
+)
 _DATES = frozenset({"now", "utcnow", "today"})
-_UUIDS = frozenset({"uuid1", "uuid4"})
-_CHANCE = frozenset({"random", "secrets", "uuid"})
+_FUNCTIONS: dict[str, frozenset[str]] = {
+    "os": frozenset({"getenv", "walk", "makedirs", "popen"}),
+    "pathlib": frozenset(
+        {"open", "read_text", "read_bytes", "write_text", "write_bytes", "exists", "is_file", "is_dir", "iterdir"}
+        | {"glob", "rglob", "stat", "mkdir", "rmdir", "unlink", "touch", "rename", "replace"}
+    ),
+    "random": frozenset(),
+    "requests.api": frozenset(),
+    "httpx._api": frozenset(),
+    "secrets": frozenset(),
+    "shutil": frozenset(),
+    "socket": frozenset({"create_connection", "getaddrinfo"}),
+    "subprocess": frozenset({"run", "call", "check_call", "check_output"}),
+    "tempfile": frozenset(),
+    "threading": frozenset({"start"}),
+    "urllib.request": frozenset({"urlopen", "urlretrieve"}),
+    "uuid": frozenset({"uuid1", "uuid4", "uuid6", "uuid7"}),
+}
+"""Functions written in Python, by the module that defines them; none named: all that are public."""
+
+_ALSO = {"pathlib._local": "pathlib", "pathlib._abc": "pathlib"}
+_ENVIRONMENT = "os.environ"
+_CURES = (
+    (("time.sleep",), "await ctx.sleep(...)"),
+    (("time.", "datetime.", "date."), "ctx.now()"),
+    (("random.",), "ctx.random"),
+    (("uuid.",), "ctx.uuid4()"),
+)
+
+
+def cure_of(call: str) -> str:
+    """What to write instead of a call that was found."""
+    return next((cure for names, cure in _CURES if call.startswith(names)), "a step")
 
 
 class PurityWatch:
@@ -64,10 +94,14 @@ class PurityWatch:
             name, caller = _impure_function(frame), frame.f_back
         else:
             return
-        if name and caller is not None and is_user_file(caller.f_code.co_filename):
-            text = f"{name}() at {describe(caller)}"
+        if name and caller is not None and _counts(caller):
+            text = f"{name}{'' if name == _ENVIRONMENT else '()'} at {describe(caller)}"
             if text not in self.found:
                 self.found.append(text)
+
+
+def _counts(caller: FrameType) -> bool:
+    return is_user_file(caller.f_code.co_filename) and caller.f_code.co_name != "<module>"
 
 
 def _both(first: Callable[..., object], second: Callable[..., object]) -> Callable[[FrameType, str, Any], None]:
@@ -84,17 +118,40 @@ def _impure_builtin(function: Any) -> str:
     if name in _DATES and isinstance(owner, type) and hasattr(owner, "fromordinal"):
         return f"{owner.__name__}.{name}"
     if hasattr(owner, "getrandbits"):
-        return "" if hasattr(owner, "stepwell_safe") or name.startswith("_") else f"random.{name}"
+        return f"random.{name}" if _is_chance(owner) and not name.startswith("_") else ""
     return _BUILTINS.get((getattr(function, "__module__", None) or "", name), "")
 
 
 def _impure_function(frame: FrameType) -> str:
     module = frame.f_globals.get("__name__")
-    if module not in _CHANCE:
-        return ""
+    module = _ALSO.get(module, module)  # type: ignore[arg-type]
+    names = _FUNCTIONS.get(module)  # type: ignore[arg-type]
+    if names is None:
+        return _ENVIRONMENT if module == "collections.abc" and _reads_environment(frame) else ""
     name = frame.f_code.co_name
-    if name.startswith("_") or (module == "uuid" and name not in _UUIDS):
+    if module == "random":
+        return _chance(frame, name)
+    if module == "os" and name == "__getitem__":
+        return _ENVIRONMENT
+    if name.startswith("_") or (names and name not in names):
         return ""
-    if hasattr(frame.f_locals.get("self"), "stepwell_safe"):
-        return ""
-    return f"{module}.{name}"
+    shown = "threading.Thread" if module == "threading" else "Path" if module == "pathlib" else str(module)
+    return f"{shown.removesuffix('.api').removesuffix('._api')}.{name}"
+
+
+def _reads_environment(frame: FrameType) -> bool:
+    return type(frame.f_locals.get("self")).__name__ == "_Environ"
+
+
+def _chance(frame: FrameType, name: str) -> str:
+    """A generator that the body gave a seed repeats itself; the one that all share does not, nor one without a seed."""
+    owner = frame.f_locals.get("self")
+    if name == "__init__":
+        is_repeatable = frame.f_locals.get("x") is not None
+        return "" if is_repeatable or _is_chance(owner) else "random.Random"  # SystemRandom is found when it is asked
+    return f"random.{name}" if _is_chance(owner) and not name.startswith("_") else ""
+
+
+def _is_chance(owner: Any) -> bool:
+    module = sys.modules.get("random")
+    return owner is getattr(module, "_inst", None) or type(owner).__name__ == "SystemRandom"
