@@ -7,6 +7,12 @@ from collections.abc import AsyncIterator
 
 from stepwell.errors import DefinitionError
 from stepwell.ports import Backend, Chunks, Job, Received
+from stepwell.testing.contracts.processes import (
+    BlobsProcessContract,
+    CoordinationProcessContract,
+    QueueProcessContract,
+    StreamsProcessContract,
+)
 from stepwell.testing.contracts.running import becomes, on_backend, refused
 from stepwell.testing.contracts.side_values import BlobValuesContract, JobContract, KeyContract, StreamValuesContract
 
@@ -26,7 +32,7 @@ async def _next(listener: AsyncIterator[None]) -> None:
         await anext(listener)
 
 
-class QueueContract(JobContract):
+class QueueContract(JobContract, QueueProcessContract):
     """Every sentence of `stepwell.ports.Queue`."""
 
     @on_backend
@@ -123,7 +129,7 @@ class QueueContract(JobContract):
         await _next(listener)
 
 
-class CoordinationContract(KeyContract):
+class CoordinationContract(KeyContract, CoordinationProcessContract):
     """Every sentence of `stepwell.ports.Coordination`."""
 
     @on_backend
@@ -203,7 +209,7 @@ async def _ends(backend: Backend, key: str) -> None:
     await becomes(is_gone, f"the key {key!r} ends")
 
 
-class BlobsContract(BlobValuesContract):
+class BlobsContract(BlobValuesContract, BlobsProcessContract):
     """Every sentence of `stepwell.ports.Blobs`."""
 
     @on_backend
@@ -233,7 +239,7 @@ class BlobsContract(BlobValuesContract):
         assert left == ["a_b", "aXb/1", "A_b/1", "a_c"]
 
 
-class StreamsContract(StreamValuesContract):
+class StreamsContract(StreamValuesContract, StreamsProcessContract):
     """Every sentence of `stepwell.ports.Streams`."""
 
     @on_backend

@@ -9,6 +9,7 @@ from stepwell.testing.contracts.inboxes import DeliverContract
 from stepwell.testing.contracts.journals import AppendContract, LoadContract
 from stepwell.testing.contracts.listings import DeleteContract, NamesContract, SearchContract
 from stepwell.testing.contracts.paging import CleanupContract, PagingContract
+from stepwell.testing.contracts.processes import StoreProcessContract
 from stepwell.testing.contracts.races import RaceContract
 from stepwell.testing.contracts.running import claim_of, on_backend
 from stepwell.testing.contracts.values import (
@@ -39,6 +40,7 @@ class StoreContract(
     AtomicityContract,
     PagingContract,
     CleanupContract,
+    StoreProcessContract,
 ):
     """Every sentence of `stepwell.ports.Store`, and the counter-examples that were found to simpler rules."""
 
