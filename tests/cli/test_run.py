@@ -147,3 +147,17 @@ def test_the_apps_own_backend_is_used(shell: Shell) -> None:
 
     assert done.stdout == '{"paid":7}\n'
     assert (shell.folder / "own.db").exists()
+
+
+def test_impure_calls_of_a_body_are_told_once_with_their_cure(shell: Shell) -> None:
+    (shell.folder / "clocked.py").write_text(
+        "import time\nfrom stepwell import Context, workflow\n\n@workflow\nasync def clocked(ctx: Context) -> int:\n"
+        "    for _ in range(2):\n        time.time()\n    return 1\n"
+    )
+    done = shell("run", "clocked.py:clocked", "--id", "c")
+
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert done.stderr == (
+        "workflow clocked calls time.time() at clocked.py:7, in clocked: replay would see something else. "
+        "Use ctx.now() (seen in run c)\n"
+    )

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct, structs
 
+from stepwell.engine.purity import cure_of
 from stepwell.errors import RunNotFoundError
 from stepwell.model.ids import CommandId, RunId, step_name
 from stepwell.model.runs import EndStatus, Head, LiveStatus, RunQuery
@@ -220,8 +221,8 @@ def by_warning(runs: Iterable[Replayed]) -> list[Group]:
         for text in run.report.warnings:
             groups.setdefault((run.name, _plain(text)), Group(text, "", "", [])).runs.append(run)
         for text in run.report.impure:
-            said = f"the body calls {text}: replay sees another value"
-            cure = "ask the context (ctx.now(), ctx.random, ctx.uuid4()), or a step"
+            said = f"the body calls {text}: replay would see something else"
+            cure = f"use {cure_of(text)}"
             groups.setdefault((run.name, text), Group(said, "", cure, [])).runs.append(run)
     return _largest_first(groups.values())
 

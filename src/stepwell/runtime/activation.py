@@ -133,7 +133,7 @@ class Activation:
         try:
             decision = self.driver.feed(arrivals, self.worker.clock.now() if now is None else now)
             if self.worker.options.impure_check:
-                self.worker.hub.impure(self.run, self.driver.impure)
+                self.worker.hub.impure(self.head.workflow, self.run, self.driver.impure)
             if not decision.entries and self._must_save_notes():
                 decision.add_notes(self.driver.program.take_notes())  # type: ignore[union-attr]
         except (ActivationError, Exception) as error:

@@ -63,7 +63,9 @@ class StartOptions(TypedDict, total=False):
 
 
 class WorkerKeywords(TypedDict, total=False):
-    """The options of a worker. `grace` is how long steps may go on after SIGTERM."""
+    """The options of a worker. `grace` is how long steps may go on after SIGTERM. `impure_check` warns of calls of
+    clocks, chance and the like in bodies, which makes these several times slower: for development. The environment
+    variable STEPWELL_DEBUG=1 does so too."""
 
     queues: Sequence[str]
     concurrency: int
@@ -72,6 +74,7 @@ class WorkerKeywords(TypedDict, total=False):
     grace: Duration
     cached_runs: int
     max_takes: int
+    impure_check: bool
 
 
 class AppKeywords(TypedDict, total=False):
@@ -109,7 +112,7 @@ class Stepwell:
         self._lifespan = options.get("lifespan")
         self._secrets = _secret_provider(options.get("secrets"))
         self._clock = options.get("clock")
-        self._worker_options = options.get("worker_options") or WorkerOptions()
+        self._worker_options = options.get("worker_options") or WorkerOptions(impure_check=_is_debugging())
         self._stack: AsyncExitStack | None = None
         self._backend: Backend | None = None
         self._client: Client | None = None
@@ -412,6 +415,10 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Any:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_debugging() -> bool:
+    return bool(os.environ.get("STEPWELL_DEBUG"))
 
 
 def _worker_options(base: WorkerOptions, options: WorkerKeywords) -> WorkerOptions:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from stepwell.engine.purity import cure_of
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
 
@@ -16,7 +17,7 @@ class Hub:
     """Futures by run. Ends that happen here resolve them at once; ends elsewhere are looked up when something rings."""
 
     def __init__(self) -> None:
-        self._impure: set[str] = set()
+        self._impure: set[tuple[str, str]] = set()
         self._waiting: dict[RunId, list[asyncio.Future[Ended]]] = {}
         self.on_ended: Callable[[RunId, Ended], None] | None = None
         self.on_activation_failed: Callable[[RunId, BaseException], None] | None = None
@@ -53,11 +54,17 @@ class Hub:
         if self.on_activation_failed is not None:
             self.on_activation_failed(run, error)
 
-    def impure(self, run: RunId, calls: Sequence[str]) -> None:
-        """A body made calls that replay cannot repeat; each place is told once."""
+    def impure(self, workflow: str, run: RunId, calls: Sequence[str]) -> None:
+        """A body made calls that replay cannot repeat; each place in a workflow is told once."""
         for call in calls:
-            if call not in self._impure:
-                self._impure.add(call)
-                _log.warning("run %s calls %s: it will see another value on replay", run, call)
+            if (workflow, call) not in self._impure:
+                self._impure.add((workflow, call))
+                _log.warning(
+                    "workflow %s calls %s: replay would see something else. Use %s (seen in run %s)",
+                    workflow,
+                    call,
+                    cure_of(call),
+                    run,
+                )
                 if self.on_impure is not None:
                     self.on_impure(run, call)

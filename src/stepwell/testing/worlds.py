@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from stepwell.authoring.workflows import Workflow, WorkflowRef
 from stepwell.codec import Codec
+from stepwell.engine.purity import cure_of
 from stepwell.errors import NotDurableError
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, LiveStatus, RunQuery
@@ -158,7 +159,7 @@ class TestApp(Stepwell):
         return backend if self._policy is None else FaultyBackend(backend, self._policy)
 
     def _found_impure(self, run: RunId, call: str) -> None:
-        cure = "replay would see another value. Ask the context (ctx.now(), ctx.random, ctx.uuid4()), or a step"
+        cure = f"replay would see something else. Use {cure_of(call)}"
         self._world.fail(NotDurableError(f"run {run} calls {call}: {cure}"))
 
 
