@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.helpers import run, until
 
-from stepwell import BackendError, Context, Handle, Signal, Stepwell, Stream, current_step, step, workflow
+from stepwell import (
+    BackendError,
+    Context,
+    Handle,
+    RunCancelledError,
+    Signal,
+    Stepwell,
+    Stream,
+    current_step,
+    step,
+    workflow,
+)
 
 LARGE = 20_000
 texts = Signal("texts", str)
@@ -21,6 +33,17 @@ async def say() -> int:
     ran.append("say")
     current_step().send(lines, "from the step")
     return 1
+
+
+@step(retry=None)
+async def last() -> None:
+    ran.append("last")
+    await asyncio.sleep(60)
+
+
+@workflow
+async def lasting(ctx: Context) -> None:
+    await last()
 
 
 @workflow
@@ -103,3 +126,21 @@ def test_a_run_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.MonkeyP
 
 async def _error_of(handle: Handle[Any]) -> str:
     return (await handle.head()).error
+
+
+def test_mail_for_a_run_that_is_held_is_looked_for_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[lasting]) as app:
+            handle = await app.start(lasting)
+            await until(_lasts)
+            count = failing(monkeypatch, app.backend.store, "load")
+            await app.runs.cancel(handle.id)
+            with pytest.raises(RunCancelledError):
+                await handle.result(timeout="5s")
+            assert count[0] > 1
+
+    run(scenario())
+
+
+async def _lasts() -> bool:
+    return "last" in ran

@@ -34,7 +34,7 @@ from stepwell.runtime.hub import Hub
 from stepwell.runtime.leases import Leases
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
 from stepwell.runtime.options import WorkerOptions
-from stepwell.runtime.patience import Trouble
+from stepwell.runtime.patience import Trouble, until_answered
 from stepwell.runtime.payloads import loaded_frames, loaded_mail
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
@@ -473,9 +473,13 @@ class Worker:
     async def _fetch_all_mail(self) -> None:
         activations = list(self.active.values())
         wanted = [Wanted(item.run, MAX_SEQ, MAX_SEQ) for item in activations]
-        for activation, loaded in zip(activations, await self.backend.store.load(wanted), strict=True):
+        found = await until_answered("looking for mail", lambda: self.backend.store.load(wanted), is_wanted=self._holds)
+        for activation, loaded in zip(activations, found or (), strict=False):
             if loaded is not None:
                 activation.mail_arrived(loaded.head.mail)
+
+    def _holds(self) -> bool:
+        return bool(self.active)
 
     async def _listen(self, topic: str, ring: Callable[[], None]) -> None:
         async for _ in self.backend.queue.listen(topic):
