@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 from tests.helpers import run, until
 
-from stepwell import BackendError, Context, RunCancelledError, Signal, Stepwell, step, workflow
+from stepwell import (
+    BackendError,
+    Context,
+    Event,
+    Handle,
+    RunCancelledError,
+    RunConflictError,
+    Signal,
+    Stepwell,
+    step,
+    workflow,
+)
 
 go = Signal("go", int)
+news = Event("news", int)
 
 
 @step
@@ -22,6 +34,11 @@ async def work() -> int:
 @workflow
 async def waiting(ctx: Context) -> int:
     return await work() + await ctx.receive(go)
+
+
+@workflow
+async def hearing(ctx: Context) -> list[int]:
+    return [await ctx.receive(news), await ctx.receive(news)]
 
 
 @workflow
@@ -113,3 +130,48 @@ def test_a_cancel_that_overtakes_the_start_of_its_child_still_lands(monkeypatch:
             await until(settled)
 
     run(scenario())
+
+
+def test_many_starts_whose_answer_was_lost_make_each_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[waiting], worker=False) as app:
+            count = unanswered(monkeypatch, app.backend.store, "create")
+            handles = await app.start_many(waiting, [None, None])  # type: ignore[arg-type]
+            assert count == [2]
+            assert {handle.id for handle in handles} == {head.id for head in (await app.runs.list()).runs}
+
+    run(scenario())
+
+
+def test_a_start_whose_answer_was_lost_is_no_conflict_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[waiting]) as app:
+            count = unanswered(monkeypatch, app.backend.store, "create")
+            handle = await app.start(waiting, id="w", on_conflict="fail")
+            assert count == [2]
+            await handle.send(go, 1)
+            assert await handle.result(timeout="5s") == 2
+            with pytest.raises(RunConflictError):
+                await app.start(waiting, id="w", on_conflict="fail")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("port", ["streams.append", "store.search", "store.deliver"])
+def test_an_event_whose_publishing_was_interrupted_happens_once(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[hearing]) as app:
+            handle = await app.start(hearing)
+            await until(lambda: _waits(handle))
+            of, _, name = port.partition(".")
+            count = unanswered(monkeypatch, getattr(app.backend, of), name)
+            assert await app.publish(news, 1) <= 1
+            assert count[0] >= 2
+            await app.publish(news, 2)
+            assert await handle.result(timeout="5s") == [1, 2]
+
+    run(scenario())
+
+
+async def _waits(handle: Handle[Any]) -> object:
+    return (await handle.head()).waiting

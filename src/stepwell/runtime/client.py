@@ -75,9 +75,9 @@ class Client:
         try:
             for start in starts:
                 created.append(await self._new_run(start))  # noqa: PERF401 - what was reserved so far must be known
-            answers = await self.backend.store.create([run for run, _, _ in created])
+            answers = await self._put([run for run, _, _ in created])
         except BaseException:
-            # It may have been created all the same; then its lease ends. The caller repeats with the same id.
+            # It may have been created all the same; then its lease ends.
             self._unreserve(run.head for run, _, _ in created)
             raise
         due: set[str] = set()
@@ -91,7 +91,23 @@ class Client:
                 self.worker.adopt(run.head, [(1, frame)], lease_ends)
         if due:
             await ring(self.backend.queue, sorted(due))
-        return list(answers)
+        return answers
+
+    async def _put(self, runs: Sequence[NewRun]) -> list[Head | None]:
+        """Create until answered. A run that is there with the very frame that was sent is this one."""
+        store = self.backend.store
+        answers = await self.repeated(lambda: store.create(runs))
+        doubtful = [
+            index
+            for index, (run, present) in enumerate(zip(runs, answers, strict=True))
+            if present is not None and present.created_at == run.head.created_at
+        ]
+        wanted = [Wanted(runs[index].head.id, -1, MAX_SEQ) for index in doubtful]
+        loaded = await self.repeated(lambda: store.load(wanted)) if doubtful else []
+        for index, there in zip(doubtful, loaded, strict=True):
+            if there is not None and there.frames[0][1] == runs[index].frames[0]:
+                answers[index] = None
+        return answers
 
     def _unreserve(self, heads: Iterable[Head]) -> None:
         for head in heads:
@@ -202,7 +218,7 @@ class Client:
         tag = ((subscription_tag(name), "1"),)
         while True:
             query = RunQuery(tag=tag, limit=1000, cursor=cursor, status=("queued", "running", "waiting", "paused"))
-            page = await backend.store.search(query)
+            page = await self.repeated(lambda query=query: backend.store.search(query))  # type: ignore[misc]
             message = Event(name=name, index=index, value=value)
             for head in page.runs:
                 answer = await self._answered(head.id, MessageId(f"event:{name}:{index}"), message)
@@ -297,12 +313,21 @@ class Client:
         raise AssertionError("the delays have no end")
 
     async def _log_event(self, name: str, event: LoggedEvent) -> int:
+        """Answers its place. An event that is there already is this one: each is unlike any other."""
         streams = self.backend.streams
         log, body = event_log(name), encode_event(event)
         while True:
-            index = (await streams.read(log, -1, 1)).next
-            if await streams.append(log, index, [body]):
+            index = (await self.repeated(lambda: streams.read(log, -1, 1))).next
+            if await self._is_logged(log, index, body):
                 return index
+
+    async def _is_logged(self, log: str, index: int, body: bytes) -> bool:
+        streams = self.backend.streams
+
+        async def append() -> bool:
+            return await streams.append(log, index, [body]) or (await streams.read(log, index, 1)).items == (body,)
+
+        return await self.repeated(append)
 
     async def _resolve(self, token: str) -> tuple[RunId, int, Any]:
         parsed = parse_token(token)
