@@ -10,7 +10,7 @@ import pytest
 
 from stepwell import RunError, Stepwell
 from tests.chaos import poison
-from tests.chaos.test_kill import ROOT
+from tests.chaos.fleet import ROOT
 
 
 async def respawn_until_dead(url: str) -> tuple[RunError, list[int], int]:
