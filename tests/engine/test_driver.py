@@ -8,6 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.machines import Machine, random_plan
 
+from stepwell.engine.driver import Arrival
+from stepwell.model.entries import Received
+from stepwell.model.messages import PauseRequested, ResumeRequested, Signal
+
 seeds = st.integers(min_value=0, max_value=2**32)
 
 
@@ -53,3 +57,25 @@ def test_a_replayed_journal_issues_nothing(seed: int) -> None:
     replayed = machine.load()
     assert replayed.ended == machine.driver.ended
     assert not replayed.steps
+
+
+def test_a_step_that_ended_during_a_pause_does_not_run_again_when_a_new_owner_resumes() -> None:
+    machine = Machine(["seq", ["step", "a"], ["step", "b"]], Random(1))
+    machine.send(PauseRequested())
+    machine.follow(machine.driver.feed(machine.inbox, machine.now))
+    machine.inbox = []
+    outcome = Arrival(machine.now, machine.outcome(machine.running.pop("work")))
+    machine.follow(machine.driver.feed([outcome], machine.now))
+    machine.crash()
+    machine.send(ResumeRequested())
+    machine.follow(machine.driver.feed(machine.inbox, machine.now))
+    assert list(machine.running) == ["work:2"]
+
+
+def test_a_message_that_two_looks_into_the_inbox_found_is_journaled_once() -> None:
+    machine = Machine(["step", "a"], Random(1))
+    decision = machine.driver.feed([Arrival(machine.now, machine.outcome(machine.running.pop("work")))], machine.now)
+    late = Received(no=1, id="m1", at=machine.now, message=Signal(name="ping", value=b"1"))
+    machine.driver.add_mail(decision, [late, late])
+    assert decision.entries.count(late) == 1
+    assert machine.driver.mail == 1

@@ -235,10 +235,10 @@ class Driver:
         return Driver(head, [(self.seq, frame)], self.claim, self._make_program, retry=self._retry)
 
     def add_mail(self, decision: Decision, messages: Sequence[Received]) -> None:
-        """Put messages that came too late to matter into the frame that ends the run."""
-        fresh = [message for message in messages if message.no > self.mail]
-        decision.entries[-1:-1] = fresh
-        self.fold.mail = max([self.mail, *(message.no for message in fresh)])
+        """Put messages that came too late to matter into the frame that ends the run; some may be here twice."""
+        fresh = {message.no: message for message in messages if message.no > self.mail}
+        decision.entries[-1:-1] = [fresh[no] for no in sorted(fresh)]
+        self.fold.mail = max([self.mail, *fresh])
 
     def is_restarting(self, decision: Decision) -> bool:
         """Whether this decision begins a new generation."""
@@ -321,6 +321,8 @@ class Driver:
                 self._apply(entry, at)
 
     def _resume(self, decision: Decision, at: int) -> None:
+        if self.fold.held:
+            self._collect_commands(decision)  # while it is known which of them have been answered
         self.fold.is_paused = False
         held, self.fold.held = self.fold.held, []
         for line in held:
@@ -358,11 +360,7 @@ class Driver:
         if program is None:
             return
         if self.ended is None:
-            for command in program.take_commands():
-                if type(command) is StepCommand:
-                    self._collect_step(decision, command)
-                else:
-                    self._collect_other(decision, command)
+            self._collect_commands(decision)
             if program.outcome is not None and not self.is_paused:
                 self._finish(decision, program.outcome)
             elif self._delayed and not self.is_paused:
@@ -373,6 +371,13 @@ class Driver:
                 is_last = self.ended is not None or self.is_restarting(decision)
                 decision.add_notes(notes, before_last=is_last)
 
+    def _collect_commands(self, decision: Decision) -> None:
+        for command in () if self.program is None else self.program.take_commands():
+            if type(command) is StepCommand:
+                self._collect_step(decision, command)
+            else:
+                self._collect_other(decision, command)
+
     def _collect_other(self, decision: Decision, command: Command) -> None:
         if isinstance(command, Abandon):
             self._collect_abandon(decision, command.id)
@@ -381,6 +386,8 @@ class Driver:
 
     def _collect_step(self, decision: Decision, command: StepCommand) -> None:
         id = command.id
+        if self.fold.held and self.fold.holds_outcome(id):
+            return
         self.steps[id] = command
         if self.fold.attempts and (failed := self.fold.attempts.get(id)) is not None:
             _set_attempt(command, failed)

@@ -25,6 +25,7 @@ from stepwell.model.entries import (
     Sent,
     StartChild,
     StepCompleted,
+    StepFailed,
     StepProgressed,
 )
 from stepwell.model.failures import Failure
@@ -150,6 +151,10 @@ class Fold:
         return False
 
     # --- what follows from it
+
+    def holds_outcome(self, id: CommandId) -> bool:
+        """Whether the step ended while the run was paused, so that its body has not heard of it yet."""
+        return any(isinstance(line.entry, StepCompleted | StepFailed) and line.entry.id == id for line in self.held)
 
     def names(self) -> set[str]:
         """The hook tokens that the run holds."""
