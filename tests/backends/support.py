@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,14 @@ async def open_sqlite(path: Path, **options: object) -> SqliteBackend:
     backend = await backends.open(f"sqlite:///{path}", **options)
     assert isinstance(backend, SqliteBackend)
     return backend
+
+
+def connections(backend: SqliteBackend) -> list[sqlite3.Connection]:
+    """Those that are open now, except that of the thread that moves the log."""
+    store = backend.store
+    sessions = [session for session in (store._writer._session, store._aside) if session is not None]
+    readers = [reader._connection for reader in (store._reader, store._searcher)]
+    return [session.connection for session in sessions] + [item for item in readers if item is not None]
 
 
 def start_process(body: str, *args: object) -> subprocess.Popen[str]:

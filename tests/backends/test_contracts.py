@@ -4,8 +4,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.backends.support import connections
 
 from stepwell import backends
+from stepwell.backends.sqlite import SqliteBackend
 from stepwell.ports import Backend
 from stepwell.testing.contracts import (
     BlobsContract,
@@ -32,6 +34,12 @@ class Sqlite(Contract):
 
     async def open(self) -> Backend:
         return await backends.open(f"sqlite:///{tempfile.mkdtemp(dir=self.path)}/runs.db")
+
+    async def disconnect(self, backend: Backend) -> None:
+        """A file has no connection to lose, but handles of it can become useless."""
+        assert isinstance(backend, SqliteBackend)
+        for connection in connections(backend):
+            connection.close()
 
 
 class TestMemoryStore(Memory, StoreContract): ...

@@ -231,7 +231,8 @@ def test_an_idle_worker_reads_a_few_times_per_second_however_many_runs_are_parke
         for handle in [await measured.app.start(waiting) for _ in range(20)]:
             await until(lambda handle=handle: is_waiting(handle))  # type: ignore[misc]
         seen: list[str] = []
-        measured.app.backend.store._reader.set_trace_callback(seen.append)  # type: ignore[attr-defined]
+        with measured.app.backend.store._reader.use() as connection:  # type: ignore[attr-defined]
+            connection.set_trace_callback(seen.append)
         await asyncio.sleep(1.2)
 
         # One look for what is due, one for when the next run is.

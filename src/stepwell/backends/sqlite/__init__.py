@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
 
@@ -16,6 +15,7 @@ import msgspec
 from stepwell.backends.sqlite.checkpoint import Checkpointer
 from stepwell.backends.sqlite.database import Database, Options
 from stepwell.backends.sqlite.jobs import SqliteQueue
+from stepwell.backends.sqlite.reading import Reader
 from stepwell.backends.sqlite.side import SqliteBlobs, SqliteCoordination, SqliteStreams
 from stepwell.backends.sqlite.store import SqliteStore
 from stepwell.backends.sqlite.writer import Writer
@@ -28,7 +28,7 @@ class SqliteBackend:
 
     is_embedded = True
 
-    def __init__(self, url: str, database: Database, reader: sqlite3.Connection) -> None:
+    def __init__(self, url: str, database: Database, reader: Reader) -> None:
         self.url = url
         self.clock = database.clock
         self._reader = reader
@@ -37,8 +37,8 @@ class SqliteBackend:
         self.store = SqliteStore(database, writer, reader)
         self.queue = SqliteQueue(database, writer, reader)
         self.coordination = SqliteCoordination(database, writer, reader)
-        self.blobs = SqliteBlobs(database, writer, reader)
-        self.streams = SqliteStreams(database, writer, reader)
+        self.blobs = SqliteBlobs(writer, reader)
+        self.streams = SqliteStreams(writer, reader)
 
     async def close(self) -> None:
         """Write what waits, then let go of threads, connections and the lock that proves this process alive."""
@@ -58,9 +58,9 @@ async def connect(url: str, clock: Clock, options: Mapping[str, object]) -> Back
     return SqliteBackend(url, database, reader)
 
 
-def _prepare(database: Database) -> sqlite3.Connection:
+def _prepare(database: Database) -> Reader:
     database.prepare()
-    return database.reader()
+    return Reader(database, database.reader())
 
 
 def _parse(url: str) -> tuple[str, dict[str, object]]:

@@ -11,7 +11,9 @@ import sqlite3
 import threading
 
 from stepwell.backends.sqlite.database import Database
+from stepwell.backends.sqlite.errors import is_spoiled
 from stepwell.backends.sqlite.session import Stats
+from stepwell.errors import BackendError
 
 _PAGES_PER_PASS = 4000
 _LOG_PAGES_MAX = 16_000
@@ -69,12 +71,15 @@ class Checkpointer:
     def _pass(self) -> int:
         """One passive pass; answers how many pages the log has."""
         with self._lock:
-            if self._connection is None:
-                self._connection = self._database.checkpointer()
             try:
+                if self._connection is None:
+                    self._connection = self._database.checkpointer()
                 row = self._connection.execute("pragma wal_checkpoint(passive)").fetchone()
-            except sqlite3.Error:
+            except (sqlite3.Error, BackendError) as error:
                 # The log keeps what was committed. What is wrong with the file, writers and readers will say.
+                if self._connection is not None and isinstance(error, sqlite3.Error) and is_spoiled(error):
+                    self._connection.close()
+                    self._connection = None
                 return 0
             self._stats.checkpoints += 1
             return int(row[1])

@@ -32,14 +32,23 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def is_spoiled(error: sqlite3.Error) -> bool:
+    """Whether the connection is of no more use: it was closed, or its file was taken away from under it."""
+    return _code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_MISUSE) or _is_closed(error)
+
+
 def translated(error: sqlite3.Error, path: str) -> BackendError:
     """The error as the port knows it; raise it `from` the original."""
     cure = _CURES.get(getattr(error, "sqlite_errorcode", 0)) or _CURES.get(_code(error))
     if cure is None:
-        if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        if _is_closed(error):
             return BackendError(f"the database {path} was closed")
         return BackendError(f"the database {path} failed: {error}")
     return BackendError(f"the database {path} {cure} ({error})")
+
+
+def _is_closed(error: sqlite3.Error) -> bool:
+    return isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error)
 
 
 def _code(error: sqlite3.Error) -> int:

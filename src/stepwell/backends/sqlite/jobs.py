@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from stepwell.backends.notices import Listener, Notices
 from stepwell.backends.sqlite.bulk import INSERT_JOBS
 from stepwell.backends.sqlite.database import Database
+from stepwell.backends.sqlite.reading import Reader
 from stepwell.backends.sqlite.session import Session, as_json
 from stepwell.backends.sqlite.sql import SQL
 from stepwell.backends.sqlite.writer import Writer
@@ -39,13 +39,13 @@ class _Hide(NamedTuple):
 class SqliteQueue:
     """Jobs as rows."""
 
-    def __init__(self, database: Database, writer: Writer, reader: sqlite3.Connection) -> None:
+    def __init__(self, database: Database, writer: Writer, reader: Reader) -> None:
         self._database = database
         self._writer = writer
         self._reader = reader
         self._notices = Notices()
         self._watch: asyncio.TimerHandle | None = None
-        self._version: int | None = None
+        self._version: tuple[int, int] | None = None
 
     async def publish(self, queue: str, jobs: Sequence[Job], *, delay_ms: int = 0) -> None:
         await self._writer.run(_publish, [_Publish(queue, job, delay_ms) for job in jobs])
@@ -91,7 +91,7 @@ class SqliteQueue:
     def _listen(self, *topics: str) -> Listener:
         listener = self._notices.listen(*topics)
         if self._watch is None:
-            self._version = self._seen()
+            self._version = self._writer.data_version()
             self._watch = self._writer.loop.call_later(_WATCH_S, self._look)
         return listener
 
@@ -99,24 +99,17 @@ class SqliteQueue:
         if not self._notices:
             self._watch = None
             return
-        version = self._seen()
+        version = self._writer.data_version()
         if version is not None:
             if self._version is not None and version != self._version:
                 self._notices.ring_all()
             self._version = version
         self._watch = self._writer.loop.call_later(_WATCH_S, self._look)
 
-    def _seen(self) -> int | None:
-        try:
-            return self._writer.data_version()
-        except sqlite3.Error:
-            # The next look may be luckier. What is wrong with the file, writers and readers will say.
-            return None
-
     def _next_at(self, queues: Sequence[str]) -> int | None:
         """When the next job can be received. A look that writes nothing, so that waiting costs nothing."""
-        with self._database.errors():
-            found = [self._reader.execute(SQL["next_job"], (queue,)).fetchone()[0] for queue in queues]
+        with self._reader.use() as connection:
+            found = [connection.execute(SQL["next_job"], (queue,)).fetchone()[0] for queue in queues]
         return min((at for at in found if at is not None), default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -41,6 +42,11 @@ class Session:
         self._numbers: dict[RunId, int] = {}
         self._deletions = -1
         self._is_checked = False
+
+    def close(self) -> None:
+        """Let go of the connection, in whatever state it is."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
 
     def begin(self) -> None:
         """A transaction has begun."""

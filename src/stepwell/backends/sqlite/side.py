@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from stepwell.backends.sqlite.bulk import INSERT_CHUNKS
 from stepwell.backends.sqlite.database import Database
+from stepwell.backends.sqlite.reading import Reader
 from stepwell.backends.sqlite.session import Session
 from stepwell.backends.sqlite.sql import SQL
 from stepwell.backends.sqlite.writer import Writer
@@ -25,7 +25,7 @@ class _Key(NamedTuple):
 class SqliteCoordination:
     """Keys as rows."""
 
-    def __init__(self, database: Database, writer: Writer, reader: sqlite3.Connection) -> None:
+    def __init__(self, database: Database, writer: Writer, reader: Reader) -> None:
         self._database = database
         self._writer = writer
         self._reader = reader
@@ -46,8 +46,8 @@ class SqliteCoordination:
         return (await self._writer.run(_delete, [_Key(key)]))[0]
 
     async def get(self, key: str) -> str | None:
-        with self._database.errors():
-            row = self._reader.execute(SQL["key"], (key, self._database.clock.now())).fetchone()
+        with self._reader.use() as connection:
+            row = connection.execute(SQL["key"], (key, self._database.clock.now())).fetchone()
         return None if row is None else str(row[0])
 
 
@@ -109,8 +109,7 @@ def _end(session: Session, item: _Key) -> int | None:
 class SqliteBlobs:
     """Payloads as rows."""
 
-    def __init__(self, database: Database, writer: Writer, reader: sqlite3.Connection) -> None:
-        self._database = database
+    def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
 
@@ -118,8 +117,8 @@ class SqliteBlobs:
         await self._writer.run(_put_blobs, [(key, data)])
 
     async def get(self, key: str) -> bytes | None:
-        with self._database.errors():
-            row = self._reader.execute(SQL["blob"], (key,)).fetchone()
+        with self._reader.use() as connection:
+            row = connection.execute(SQL["blob"], (key,)).fetchone()
         return None if row is None else bytes(row[0])
 
     async def delete(self, prefix: str) -> None:
@@ -147,8 +146,7 @@ class _Chunks(NamedTuple):
 class SqliteStreams:
     """Chunks as rows."""
 
-    def __init__(self, database: Database, writer: Writer, reader: sqlite3.Connection) -> None:
-        self._database = database
+    def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
 
@@ -156,8 +154,8 @@ class SqliteStreams:
         return (await self._writer.run(_append_chunks, [_Chunks(stream, index, tuple(chunks))]))[0]
 
     async def read(self, stream: str, start: int, limit: int) -> Chunks:
-        execute = self._reader.execute
-        with self._database.errors():
+        with self._reader.use() as connection:
+            execute = connection.execute
             execute("begin")
             try:
                 closed, end = execute(SQL["stream"], (stream,)).fetchone()

@@ -11,7 +11,9 @@ from threading import Lock
 
 from stepwell.backends.sqlite import runs as operations
 from stepwell.backends.sqlite.database import Database
+from stepwell.backends.sqlite.errors import is_spoiled
 from stepwell.backends.sqlite.live import LiveLock
+from stepwell.backends.sqlite.reading import Reader
 from stepwell.backends.sqlite.rows import head_of
 from stepwell.backends.sqlite.runs import FREE_MAX, SEQ_BITS, RenewRequest, TakeRequest
 from stepwell.backends.sqlite.search import search
@@ -49,7 +51,7 @@ class SqliteStore:
 
     limits = StoreLimits()
 
-    def __init__(self, database: Database, writer: Writer, reader: sqlite3.Connection) -> None:
+    def __init__(self, database: Database, writer: Writer, reader: Reader) -> None:
         self.identity = database.clock.random_bytes(8).hex()
         self._database = database
         self._writer = writer
@@ -58,7 +60,7 @@ class SqliteStore:
         self._looked_at: float | None = None
         self._aside: Session | None = None
         self._aside_lock = Lock()
-        self._searcher: sqlite3.Connection | None = None
+        self._searcher = Reader(database)
         self._searcher_lock = Lock()
 
     @property
@@ -85,20 +87,19 @@ class SqliteStore:
         return (await self._writer.run(operations.take, [request]))[0]
 
     async def peek_due(self, until: int, limit: int) -> list[Due]:
-        with self._database.errors():
-            return [Due(id, at) for id, at in self._reader.execute(SQL["peek_due"], (until, limit)).fetchall()]
+        with self._reader.use() as connection:
+            return [Due(id, at) for id, at in connection.execute(SQL["peek_due"], (until, limit)).fetchall()]
 
     async def load(self, wanted: Sequence[Wanted]) -> list[Loaded | None]:
-        reader = self._reader
-        with self._database.errors():
-            reader.execute("begin")
+        with self._reader.use() as connection:
+            connection.execute("begin")
             try:
-                return [self._load(want) for want in wanted]
+                return [self._load(connection, want) for want in wanted]
             finally:
-                reader.execute("commit")
+                connection.execute("commit")
 
-    def _load(self, want: Wanted) -> Loaded | None:
-        execute = self._reader.execute
+    def _load(self, connection: sqlite3.Connection, want: Wanted) -> Loaded | None:
+        execute = connection.execute
         row = execute(SQL["head"], (want.run,)).fetchone()
         if row is None:
             return None
@@ -108,7 +109,7 @@ class SqliteStore:
         if want.after < MAX_SEQ:
             after = 0 if want.after < 0 else max(want.after, head.base - 1)
             start = row[0] << SEQ_BITS
-            frames = tuple((pos & MAX_SEQ, body) for pos, body in _frames(self._reader, start | after, start | MAX_SEQ))
+            frames = tuple((pos & MAX_SEQ, body) for pos, body in _frames(connection, start | after, start | MAX_SEQ))
             if frames and frames[-1][0] != after + len(frames):
                 raise BackendError(
                     f"the journal of run {want.run} has a hole; the file {self._database.path} is damaged"
@@ -135,7 +136,13 @@ class SqliteStore:
         with self._aside_lock, self._database.errors():
             if self._aside is None:
                 self._aside = self._database.session()
-            return self._database.transact(self._aside, lambda session: operations.renew(session, requests))
+            try:
+                return self._database.transact(self._aside, lambda session: operations.renew(session, requests))
+            except sqlite3.Error as error:
+                if is_spoiled(error):
+                    self._aside.close()
+                    self._aside = None
+                raise
 
     async def deliver(self, messages: Sequence[Delivery]) -> list[Delivered]:
         return list(await self._writer.run(operations.deliver, messages))
@@ -144,10 +151,8 @@ class SqliteStore:
         return await asyncio.to_thread(self._search, query)
 
     def _search(self, query: RunQuery) -> Page:
-        with self._searcher_lock, self._database.errors():
-            if self._searcher is None:
-                self._searcher = self._database.reader()
-            return search(self._searcher, query)
+        with self._searcher_lock, self._searcher.use() as connection:
+            return search(connection, query)
 
     async def delete(self, runs: Sequence[RunId]) -> list[bool]:
         return list(await self._writer.run(operations.delete, runs))
@@ -156,8 +161,8 @@ class SqliteStore:
         return (await self._writer.run(operations.reserve, [(name, holder)]))[0]
 
     async def resolve(self, name: str) -> str | None:
-        with self._database.errors():
-            row = self._reader.execute(SQL["resolve"], (name,)).fetchone()
+        with self._reader.use() as connection:
+            row = connection.execute(SQL["resolve"], (name,)).fetchone()
         return None if row is None else str(row[0])
 
     async def release(self, name: str, holder: str) -> None:
@@ -168,10 +173,9 @@ class SqliteStore:
         self._live.release()
         with self._aside_lock:
             if self._aside is not None:
-                self._aside.connection.close()
+                self._aside.close()
         with self._searcher_lock:
-            if self._searcher is not None:
-                self._searcher.close()
+            self._searcher.close()
 
     def _hold(self) -> None:
         try:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from stepwell.backends.sqlite.checkpoint import Checkpointer
 from stepwell.backends.sqlite.database import Database
-from stepwell.backends.sqlite.errors import is_busy, translated
+from stepwell.backends.sqlite.errors import is_busy, is_spoiled, translated
 from stepwell.backends.sqlite.session import Session
 from stepwell.errors import BackendError
 
@@ -53,7 +53,8 @@ class Writer:
     def __init__(self, database: Database, checkpointer: Checkpointer) -> None:
         self._loop = asyncio.get_running_loop()
         self._database = database
-        self._session = database.session()
+        self._session: Session | None = database.session()
+        self._opened = 1
         self._checkpointer = checkpointer
         self._waiting: list[_Call] = []
         self._waiting_items = 0
@@ -89,12 +90,19 @@ class Writer:
             self._loop.call_soon(self._flush)
         return await future
 
-    def data_version(self) -> int | None:
-        """A number that moves when another connection has written; None while the thread writes."""
+    def data_version(self) -> tuple[int, int] | None:
+        """What moves when another connection has written; None while the thread writes, or nothing can be read."""
         if self._in_thread or self._is_closed:
             return None
-        row = self._session.connection.execute("pragma data_version").fetchone()
-        return int(row[0])
+        try:
+            row = self._usable().connection.execute("pragma data_version").fetchone()
+        except sqlite3.Error as error:
+            self._drop_if_spoiled(error)
+            return None
+        except BackendError:
+            # The next look may be luckier. What is wrong with the file, writers and readers will say.
+            return None
+        return self._opened, int(row[0])
 
     async def close(self) -> None:
         """Write what waits, then let go of the thread and the connection."""
@@ -107,7 +115,8 @@ class Writer:
         if self._thread is not None:
             self._batches.put(None)
             self._thread.join()
-        self._session.connection.close()
+        if self._session is not None:
+            self._session.close()
 
     def _flush(self) -> None:
         """Write what waits: here, or in the thread."""
@@ -153,14 +162,16 @@ class Writer:
         """Run calls in one transaction and keep their outcomes. False: nothing was done, it takes patience."""
         started = time.perf_counter()
         try:
-            self._database.transact(self._session, lambda session: _perform(session, calls), patient=patient)
+            self._database.transact(self._usable(), lambda session: _perform(session, calls), patient=patient)
         except sqlite3.OperationalError as error:
             if not patient and is_busy(error):
                 return False
+            self._drop_if_spoiled(error)
             failure = translated(error, self._database.path)
             failure.__cause__ = error
             _refuse(calls, failure)
         except Exception as error:
+            self._drop_if_spoiled(error)
             if len(calls) > 1:
                 # One item that cannot be written must not hurt the others: each by itself, and not on the loop.
                 if not patient:
@@ -171,8 +182,20 @@ class Writer:
             _refuse(calls, translated(error, self._database.path) if isinstance(error, sqlite3.Error) else error)
         if sum(len(call.items) for call in calls) <= _INLINE_ITEMS_MAX:
             self._flush_s += (time.perf_counter() - started - self._flush_s) * _SMOOTHING
-        self._checkpointer.written(self._session.stats)
+        self._checkpointer.written(self._database.stats)
         return True
+
+    def _usable(self) -> Session:
+        """The connection, or a new one in place of one that was spoiled."""
+        if self._session is None:
+            self._session = self._database.session()
+            self._opened += 1
+        return self._session
+
+    def _drop_if_spoiled(self, error: Exception) -> None:
+        if self._session is not None and isinstance(error, sqlite3.Error) and is_spoiled(error):
+            self._session.close()
+            self._session = None
 
 
 def _perform(session: Session, calls: list[_Call]) -> None:

@@ -118,8 +118,6 @@ def _raced(address: Address, race: str, calls: int = CALLS, count: int = PROCESS
 class ProcessContract(Contract):
     """What another process sees; for all ports."""
 
-    needs = "is_shared"
-
     async def race(self, backend: Backend, race: str) -> list[str]:
         """What all processes together won."""
         won = await asyncio.to_thread(_raced, self.address(backend), race)
@@ -134,10 +132,8 @@ class ProcessContract(Contract):
         return winners
 
 
-class StoreProcessContract(ProcessContract):
+class StoreProcessContract(ProcessContract, needs="is_shared"):
     """Processes that race for runs."""
-
-    needs = "is_shared"
 
     @on_backend
     async def test_of_several_processes_one_creates_a_run(self, backend: Backend) -> None:
@@ -217,10 +213,8 @@ class StoreProcessContract(ProcessContract):
         assert (await head_of(backend)).takes == 2
 
 
-class QueueProcessContract(ProcessContract):
+class QueueProcessContract(ProcessContract, needs="is_shared"):
     """Processes that want the same jobs."""
-
-    needs = "is_shared"
 
     @on_backend
     async def test_several_processes_receive_each_job_once(self, backend: Backend) -> None:
@@ -248,10 +242,8 @@ class QueueProcessContract(ProcessContract):
         assert len(await received) == 1
 
 
-class CoordinationProcessContract(ProcessContract):
+class CoordinationProcessContract(ProcessContract, needs="is_shared"):
     """Processes that want the same keys."""
-
-    needs = "is_shared"
 
     @on_backend
     async def test_of_several_processes_one_sets_a_key(self, backend: Backend) -> None:
@@ -264,10 +256,8 @@ class CoordinationProcessContract(ProcessContract):
         assert sorted(sums) == list(range(1, PROCESSES * CALLS * ROUNDS + 1))
 
 
-class BlobsProcessContract(ProcessContract):
+class BlobsProcessContract(ProcessContract, needs="is_shared"):
     """Processes that write the same blob."""
-
-    needs = "is_shared"
 
     @on_backend
     async def test_a_blob_of_several_processes_is_that_of_one(self, backend: Backend) -> None:
@@ -277,10 +267,8 @@ class BlobsProcessContract(ProcessContract):
         assert data == first * 5000
 
 
-class StreamsProcessContract(ProcessContract):
+class StreamsProcessContract(ProcessContract, needs="is_shared"):
     """Processes that write the same stream."""
-
-    needs = "is_shared"
 
     @on_backend
     async def test_of_several_processes_one_writes_a_chunk(self, backend: Backend) -> None:

@@ -37,10 +37,10 @@ class Address(Struct, frozen=True):
 class Contract:
     """What a backend says of itself. `open` is required; the rest has defaults.
 
-    A class of tests that sets `needs` is for backends that offer that; for others these tests do not exist.
+    A class of tests with `needs` is for backends that offer that; for others these tests do not exist.
     """
 
-    needs: ClassVar[Needs | None] = None
+    _needs: ClassVar[Needs | None] = None
 
     is_shared: ClassVar[bool] = True
     """Whether several processes can open the same data. Only an embedded backend may say no."""
@@ -65,11 +65,12 @@ class Contract:
     async def discard(self) -> None:
         """Remove what `open` made. Called after each test, when its backends are closed."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, needs: Needs | None = None) -> None:
         """Leave out the tests of what this backend does not offer."""
         super().__init_subclass__()
+        cls._needs = needs
         for part in cls.__mro__:
-            needs = vars(part).get("needs")
+            needs = vars(part).get("_needs")
             if needs is not None and not getattr(cls, needs):
                 for name in vars(part):
                     if name.startswith("test_"):

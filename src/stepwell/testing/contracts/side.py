@@ -7,6 +7,13 @@ from collections.abc import AsyncIterator
 
 from stepwell.errors import DefinitionError
 from stepwell.ports import Backend, Chunks, Job, Received
+from stepwell.testing.contracts.dropping import (
+    BlobsDroppingContract,
+    CoordinationDroppingContract,
+    QueueDroppingContract,
+    StreamsDroppingContract,
+)
+from stepwell.testing.contracts.lasting import BlobsLastingContract, QueueLastingContract, StreamsLastingContract
 from stepwell.testing.contracts.processes import (
     BlobsProcessContract,
     CoordinationProcessContract,
@@ -32,7 +39,7 @@ async def _next(listener: AsyncIterator[None]) -> None:
         await anext(listener)
 
 
-class QueueContract(JobContract, QueueProcessContract):
+class QueueContract(JobContract, QueueProcessContract, QueueLastingContract, QueueDroppingContract):
     """Every sentence of `stepwell.ports.Queue`."""
 
     @on_backend
@@ -129,7 +136,7 @@ class QueueContract(JobContract, QueueProcessContract):
         await _next(listener)
 
 
-class CoordinationContract(KeyContract, CoordinationProcessContract):
+class CoordinationContract(KeyContract, CoordinationProcessContract, CoordinationDroppingContract):
     """Every sentence of `stepwell.ports.Coordination`."""
 
     @on_backend
@@ -209,7 +216,7 @@ async def _ends(backend: Backend, key: str) -> None:
     await becomes(is_gone, f"the key {key!r} ends")
 
 
-class BlobsContract(BlobValuesContract, BlobsProcessContract):
+class BlobsContract(BlobValuesContract, BlobsProcessContract, BlobsLastingContract, BlobsDroppingContract):
     """Every sentence of `stepwell.ports.Blobs`."""
 
     @on_backend
@@ -239,7 +246,7 @@ class BlobsContract(BlobValuesContract, BlobsProcessContract):
         assert left == ["a_b", "aXb/1", "A_b/1", "a_c"]
 
 
-class StreamsContract(StreamValuesContract, StreamsProcessContract):
+class StreamsContract(StreamValuesContract, StreamsProcessContract, StreamsLastingContract, StreamsDroppingContract):
     """Every sentence of `stepwell.ports.Streams`."""
 
     @on_backend

@@ -5,8 +5,10 @@ from __future__ import annotations
 from stepwell.ports import Backend
 from stepwell.testing.contracts.atomicity import AtomicityContract
 from stepwell.testing.contracts.claims import CreateContract, ParkContract, TakeContract
+from stepwell.testing.contracts.dropping import StoreDroppingContract
 from stepwell.testing.contracts.inboxes import DeliverContract
 from stepwell.testing.contracts.journals import AppendContract, LoadContract
+from stepwell.testing.contracts.lasting import StoreLastingContract
 from stepwell.testing.contracts.listings import DeleteContract, NamesContract, SearchContract
 from stepwell.testing.contracts.paging import CleanupContract, PagingContract
 from stepwell.testing.contracts.processes import StoreProcessContract
@@ -41,6 +43,8 @@ class StoreContract(
     PagingContract,
     CleanupContract,
     StoreProcessContract,
+    StoreLastingContract,
+    StoreDroppingContract,
 ):
     """Every sentence of `stepwell.ports.Store`, and the counter-examples that were found to simpler rules."""
 
@@ -69,3 +73,14 @@ class StoreContract(
     async def test_a_backend_may_be_closed_twice(self, backend: Backend) -> None:
         await backend.close()
         await backend.close()
+
+    @on_backend
+    async def test_only_an_embedded_backend_lives_in_one_process(self, backend: Backend) -> None:
+        assert self.is_shared or backend.is_embedded
+
+    def test_only_a_backend_of_one_process_forgets(self) -> None:
+        assert self.is_durable or not self.is_shared
+
+    @on_backend
+    async def test_a_backend_behind_a_connection_says_how_to_cut_it(self, backend: Backend) -> None:
+        assert self.disconnect is not None or backend.is_embedded
