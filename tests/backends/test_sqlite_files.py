@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.backends.support import open_sqlite, run_async
+from tests.backends.support import connections, open_sqlite, run_async
 
 from stepwell.backends.sqlite.database import APPLICATION_ID
 from stepwell.errors import BackendError, BackendVersionError
-from stepwell.testing.contracts.running import bodies, created, frame, new_run
+from stepwell.model.runs import RunQuery
+from stepwell.testing.contracts.running import bodies, created, frame, new_run, owned_run
 
 
 def _query(path: Path, *statements: str) -> list[tuple[object, ...]]:
@@ -181,3 +182,49 @@ async def test_a_closed_backend_says_so(tmp_path: Path) -> None:
         await created(backend, new_run())
     with pytest.raises(BackendError, match="was closed"):
         await backend.store.peek_due(1, 1)
+
+
+@run_async
+async def test_a_relative_path_stays_where_it_was_when_the_process_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    backend = await open_sqlite(Path("a.db"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    await owned_run(backend)
+    assert [head.id for head in (await backend.store.search(RunQuery())).runs] == ["r"]
+    await backend.close()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@run_async
+async def test_a_file_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    backend = await open_sqlite(path)
+    await created(backend, new_run())
+    for connection in connections(backend):
+        connection.close()
+    for file in tmp_path.glob("a.db*"):
+        if file.is_file():
+            file.unlink()
+    for call in (backend.store.resolve, backend.blobs.get, backend.coordination.increment):
+        with pytest.raises(BackendError, match=r"a\.db"):
+            await call("n")
+    with pytest.raises(BackendError, match=r"a\.db cannot be opened"):
+        await backend.store.resolve("n")
+    assert not path.exists()
+    await backend.close()
+
+
+@run_async
+async def test_the_log_is_moved_although_its_connection_was_closed(tmp_path: Path) -> None:
+    backend = await open_sqlite(tmp_path / "a.db")
+    checkpointer = backend._checkpointer
+    checkpointer.finish()
+    checkpointer._connection.close()
+    checkpointer.finish()
+    assert backend.store.stats.checkpoints == 1
+    checkpointer.finish()
+    assert backend.store.stats.checkpoints == 2
+    await backend.close()

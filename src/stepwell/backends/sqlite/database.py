@@ -43,10 +43,11 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Database:
-    """Makes connections to one file."""
+    """Makes connections to one file: `path` as it was given, `file` wherever this process goes."""
 
     def __init__(self, path: str, options: Options, clock: Clock) -> None:
         self.path = path
+        self.file = Path(path).absolute()
         self.clock = clock
         self.stats = Stats()
         self._options = options
@@ -57,7 +58,7 @@ class Database:
             wanted = ".".join(map(str, _OLDEST_SQLITE))
             raise BackendError(f"SQLite {sqlite3.sqlite_version} is too old: sqlite:// needs {wanted} or newer")
         with self.errors():
-            connection = self._connect()
+            connection = self._connect(may_create=not self._options.read_only)
             try:
                 self._patiently(
                     lambda: self._inspect(connection) if self._options.read_only else self._migrate(connection)
@@ -150,18 +151,17 @@ class Database:
                     raise
             time.sleep(_POLL_S if waited < _POLLS_SLOWER_AFTER_S else _SLOWEST_POLL_S)  # noqa: TID251
 
-    def _connect(self) -> sqlite3.Connection:
-        is_only_read = self._options.read_only
+    def _connect(self, *, may_create: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            # Not `mode=ro`: such a connection leaves a log behind that it may make but not remove.
-            f"{Path(self.path).absolute().as_uri()}?mode=rw" if is_only_read else self.path,
-            uri=is_only_read,
+            # Never `mode=ro`: such a connection leaves a log behind that it may make but not remove.
+            f"{self.file.as_uri()}?mode={'rwc' if may_create else 'rw'}",
+            uri=True,
             timeout=self._options.lock_timeout_ms / 1000,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=512,
         )
-        if is_only_read:
+        if self._options.read_only:
             connection.execute("pragma query_only = on")
         return connection
 

@@ -33,7 +33,7 @@ _CAN_MOVE_OPEN_FILES = sys.platform != "win32"
 class LiveLock:
     """The proof that this store's process lives."""
 
-    def __init__(self, database: str, identity: str) -> None:
+    def __init__(self, database: Path, identity: str) -> None:
         self._directory = Path(f"{database}-live")
         self._identity = identity
         self._fd: int | None = None

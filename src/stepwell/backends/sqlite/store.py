@@ -56,7 +56,7 @@ class SqliteStore:
         self._database = database
         self._writer = writer
         self._reader = reader
-        self._live = LiveLock(database.path, self.identity)
+        self._live = LiveLock(database.file, self.identity)
         self._looked_at: float | None = None
         self._aside: Session | None = None
         self._aside_lock = Lock()
