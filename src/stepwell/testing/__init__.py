@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepwell.runtime.replaying import ReplayReport, replay
     from stepwell.testing import contracts
-    from stepwell.testing.crashing import Crash, CrashReport
+    from stepwell.testing.crashing import Crash, CrashReport, Repeat
     from stepwell.testing.faults import Call, FaultyBackend, NthCall
-    from stepwell.testing.fixture import StepwellTest
+    from stepwell.testing.fixture import StepwellTest, crash_everywhere
     from stepwell.testing.outcomes import TestRun
     from stepwell.testing.virtual import DeadlockError, VirtualClock, VirtualLoop
 
@@ -24,12 +24,14 @@ __all__ = [
     "DeadlockError",
     "FaultyBackend",
     "NthCall",
+    "Repeat",
     "ReplayReport",
     "StepwellTest",
     "TestRun",
     "VirtualClock",
     "VirtualLoop",
     "contracts",
+    "crash_everywhere",
     "replay",
 ]
 
@@ -40,11 +42,13 @@ _HOMES = {
     "DeadlockError": "stepwell.testing.virtual",
     "FaultyBackend": "stepwell.testing.faults",
     "NthCall": "stepwell.testing.faults",
+    "Repeat": "stepwell.testing.crashing",
     "ReplayReport": "stepwell.runtime.replaying",
     "StepwellTest": "stepwell.testing.fixture",
     "TestRun": "stepwell.testing.outcomes",
     "VirtualClock": "stepwell.testing.virtual",
     "VirtualLoop": "stepwell.testing.virtual",
+    "crash_everywhere": "stepwell.testing.fixture",
     "replay": "stepwell.runtime.replaying",
 }
 

@@ -7,17 +7,19 @@ chance and the steps that the test names are replaced.
 from __future__ import annotations
 
 import asyncio
+from asyncio.events import _get_running_loop
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.codec import Codec
+from stepwell.errors import DefinitionError
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.ids import RunId
 from stepwell.runtime.app import AppKeywords, Lifespan, Stepwell
 from stepwell.runtime.handles import Handle
-from stepwell.testing.crashing import CrashReport, Experiment, crash_everywhere
+from stepwell.testing.crashing import MAX_CRASHES, CrashReport, Experiment, try_crashes
 from stepwell.testing.fakes import Effects, Fakes
 from stepwell.testing.outcomes import TestRun, outcome_of
 from stepwell.testing.scripts import Script, ended
@@ -48,6 +50,12 @@ class RunKeywords(StartKeywords, total=False):
 
     messages: Script
     timeout: Duration
+
+
+class CrashKeywords(RunKeywords, total=False):
+    """`max_crashes` bounds how often the run is repeated: of a run with more writes, only every so many are tried."""
+
+    max_crashes: int
 
 
 class SetupKeywords(TypedDict, total=False):
@@ -190,17 +198,18 @@ class StepwellTest:
 
     @overload
     async def crash_everywhere(
-        self, workflow: WorkflowRef[None, Out], /, **options: Unpack[RunKeywords]
+        self, workflow: WorkflowRef[None, Out], /, **options: Unpack[CrashKeywords]
     ) -> CrashReport: ...
     @overload
     async def crash_everywhere(
-        self, workflow: WorkflowRef[In, Out], input: In, /, **options: Unpack[RunKeywords]
+        self, workflow: WorkflowRef[In, Out], input: In, /, **options: Unpack[CrashKeywords]
     ) -> CrashReport: ...
     async def crash_everywhere(
-        self, workflow: WorkflowRef[Any, Any], /, *input: Any, **options: Unpack[RunKeywords]
+        self, workflow: WorkflowRef[Any, Any], /, *input: Any, **options: Unpack[CrashKeywords]
     ) -> CrashReport:
         """Run a workflow once, then again and again in a new world, killing the worker before and after each of its
         writes; another worker goes on. `AssertionError` if one of these runs ends otherwise than the undisturbed one.
+        The report says which steps ran again: print it.
         """
         start: Any = dict(options)
         experiment = Experiment(
@@ -209,8 +218,27 @@ class StepwellTest:
             fakes=start.pop("fakes", {}),
             script=start.pop("messages", ()),
             timeout=start.pop("timeout", None),
+            max_crashes=start.pop("max_crashes", MAX_CRASHES),
             start={"id": f"{workflow.id}-crash", **start},
         )
-        report = await crash_everywhere(experiment, self._options, self.world)
+        report = await try_crashes(experiment, self._options, self.world)
         report.assert_same()
         return report
+
+
+@overload
+def crash_everywhere(workflow: WorkflowRef[None, Out], /, **options: Unpack[CrashKeywords]) -> CrashReport: ...
+@overload
+def crash_everywhere(workflow: WorkflowRef[In, Out], input: In, /, **options: Unpack[CrashKeywords]) -> CrashReport: ...
+def crash_everywhere(workflow: WorkflowRef[Any, Any], /, *input: Any, **options: Unpack[CrashKeywords]) -> CrashReport:
+    """`StepwellTest.crash_everywhere` for scripts: blocking, with an event loop, a clock and a world of its own.
+
+    `DefinitionError` inside of a running event loop. What needs a `lifespan` or secrets makes a `StepwellTest` itself.
+    """
+    if _get_running_loop() is not None:
+        raise DefinitionError(
+            "crash_everywhere() makes an event loop of its own, and one is running here: call it outside of async "
+            "functions, or in a test: await stepwell.crash_everywhere(...)"
+        )
+    with StepwellTest() as test:
+        return test.drive(test.crash_everywhere(workflow, *input, **options))
