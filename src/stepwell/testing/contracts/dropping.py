@@ -10,7 +10,7 @@ from typing import TypeVar
 from stepwell.errors import BackendError
 from stepwell.model.ids import RunId
 from stepwell.model.runs import RunQuery
-from stepwell.ports import Backend, Chunks, Delivered, Job, Received
+from stepwell.ports import Backend, Chunks, Delivered, Job, Received, Wanted
 from stepwell.testing.contracts.running import (
     ANY,
     LEASE_MS,
@@ -30,18 +30,21 @@ from stepwell.testing.contracts.running import (
 R = TypeVar("R")
 
 TRIES = 20
-PAUSE_S = 0.05
+PAUSE_S = 0.005
+"""After the first try; it doubles."""
+PAUSE_S_MAX = 0.5
+MOMENT_S = 0.05
 CALL_S = 10.0
 
 
 async def insisted(call: Callable[[], Awaitable[R]]) -> R:
     """Repeat a call while it raises `BackendError`. Any other error fails the test, and so does an endless call."""
-    for _ in range(TRIES):
+    for tried in range(TRIES):
         try:
             async with asyncio.timeout(CALL_S):
                 return await call()
         except BackendError:
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(min(PAUSE_S * 2**tried, PAUSE_S_MAX))
     async with asyncio.timeout(CALL_S):
         return await call()
 
@@ -55,12 +58,24 @@ class DroppingContract(Contract):
         await self.disconnect(backend)
 
     async def each(self, backend: Backend, calls: dict[str, Callable[[], Awaitable[object]]]) -> dict[str, object]:
-        """Cut before each of these calls, and insist on it."""
+        """Cut before each of these calls, and insist on it. All works again after that."""
         answers: dict[str, object] = {}
         for name, call in calls.items():
             await self.cut(backend)
             answers[name] = await insisted(call)
+        await self.recovered(backend)
         return answers
+
+    async def recovered(self, backend: Backend) -> None:
+        """Wait until a call of each kind works."""
+        await insisted(lambda: backend.store.release("no name", "nobody"))
+        await insisted(lambda: backend.store.resolve("no name"))
+        await insisted(lambda: backend.store.load([Wanted(RunId("no run"))]))
+        await insisted(lambda: backend.store.search(RunQuery(limit=1)))
+        await insisted(lambda: backend.queue.receive(["no queue"], limit=1))
+        await insisted(lambda: backend.coordination.get("no key"))
+        await insisted(lambda: backend.blobs.get("no/key"))
+        await insisted(lambda: backend.streams.read("no stream", 0, 1))
 
 
 class StoreDroppingContract(DroppingContract, needs="disconnect"):
@@ -129,6 +144,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
             claim = claim_of(backend, k)
             heads = (await insisted(lambda: backend.store.take(claim, lease_ms=LEASE_MS, limit=1, serves=ANY))).heads  # noqa: B023
             taken += [head.id for head in heads]
+        await self.recovered(backend)
         assert len(taken) == len(set(taken))
         assert {str((await head_of(backend, id)).owner)[:-2] for id in taken} == {backend.store.identity}
 
@@ -153,6 +169,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
         await self.cut(backend)
         async with asyncio.timeout(CALL_S):
             answers = await asyncio.gather(*calls, return_exceptions=True)
+        await self.recovered(backend)
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         assert [error for error in errors if not isinstance(error, BackendError)] == []
         for run, answer in zip(runs, answers, strict=False):
@@ -214,9 +231,9 @@ class QueueDroppingContract(DroppingContract, needs="disconnect"):
     async def test_a_receiver_that_waits_at_a_cut_says_so_or_gets_its_job(self, backend: Backend) -> None:
         queue = backend.queue
         waiting = asyncio.ensure_future(queue.receive(["q"], limit=1, wait_ms=2000))
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(MOMENT_S)
         await self.cut(backend)
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(MOMENT_S)
         await insisted(lambda: queue.publish("q", [Job(b"1")]))
         received: list[Received] = []
         try:
@@ -234,11 +251,11 @@ class QueueDroppingContract(DroppingContract, needs="disconnect"):
         async with asyncio.timeout(CALL_S):
             await anext(listener)
         await self.cut(backend)
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(MOMENT_S)
         heard = asyncio.ensure_future(anext(listener))
         for _ in range(TRIES):
             await insisted(lambda: backend.queue.notify(["t"]))
-            await asyncio.wait({heard}, timeout=PAUSE_S)
+            await asyncio.wait({heard}, timeout=MOMENT_S)
             if heard.done():
                 return
         heard.cancel()

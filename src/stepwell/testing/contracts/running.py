@@ -69,6 +69,8 @@ class Contract:
         """Leave out the tests of what this backend does not offer."""
         super().__init_subclass__()
         cls._needs = needs
+        if cls.open is Contract.open:
+            return  # tests without a backend
         for part in cls.__mro__:
             needs = vars(part).get("_needs")
             if needs is not None and not getattr(cls, needs):
