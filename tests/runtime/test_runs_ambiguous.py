@@ -165,7 +165,7 @@ def test_an_event_whose_publishing_was_interrupted_happens_once(monkeypatch: pyt
             await until(lambda: _waits(handle))
             of, _, name = port.partition(".")
             count = unanswered(monkeypatch, getattr(app.backend, of), name)
-            assert await app.publish(news, 1) <= 1
+            assert await app.publish(news, 1) == 1
             assert count[0] >= 2
             await app.publish(news, 2)
             assert await handle.result(timeout="5s") == [1, 2]

@@ -222,7 +222,7 @@ class Client:
             message = Event(name=name, index=index, value=value)
             for head in page.runs:
                 answer = await self._answered(head.id, MessageId(f"event:{name}:{index}"), message)
-                count += answer.answer == "ok"
+                count += answer.answer in ("ok", "duplicate")  # by this very call, or by its own look into the log
             cursor = page.cursor
             if cursor is None:
                 return count
