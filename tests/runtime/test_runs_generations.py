@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from tests.helpers import run, until
 
-from stepwell import Context, Signal, Stepwell, step, workflow
+from stepwell import BackendError, Context, Handle, Retry, Signal, Stepwell, Stream, Workflow, step, workflow
 from stepwell.runtime.options import WorkerOptions
 
 go = Signal("go", str)
+lines = Stream("lines", str)
 
 
 @step
@@ -38,3 +42,77 @@ def test_a_generation_that_began_together_with_the_last_result_is_read_back() ->
             assert await handle.result(timeout=5) == 3
 
     run(scenario())
+
+
+@step(retry=None)
+async def refuse(n: int) -> None:
+    if not refusals:
+        refusals.append(n)
+        raise ValueError("not yet")
+
+
+refusals: list[int] = []
+
+
+@workflow
+async def talkative(ctx: Context, turn: int) -> int:
+    ctx.send(lines, f"{turn} begins")
+    await add_one(turn)
+    ctx.send(lines, f"{turn} ends")
+    if turn < 3:
+        ctx.continue_as_new(turn + 1)
+    await ctx.receive(go)
+    return turn
+
+
+@workflow(retry=Retry(attempts=2, first_delay="1ms"))
+async def persistent(ctx: Context, turn: int) -> int:
+    ctx.send(lines, f"{turn} begins")
+    await add_one(turn)
+    await refuse(turn)
+    await ctx.receive(go)
+    ctx.send(lines, f"{turn} ends")
+    return turn
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["late", "at once"])
+@pytest.mark.parametrize(
+    ("flow", "chunks"),
+    [
+        (talkative, ["1 begins", "1 ends", "2 begins", "2 ends", "3 begins", "3 ends"]),
+        (persistent, ["1 begins", "1 ends"]),
+    ],
+)
+def test_another_worker_finds_each_chunk_of_each_generation_once(
+    monkeypatch: pytest.MonkeyPatch, flow: Workflow[int, int], chunks: list[str], fails: bool
+) -> None:
+    async def scenario() -> None:
+        refusals.clear()
+        async with Stepwell("memory://generations", include=[flow], worker=False) as app:
+            handle = await app.start(flow, 1)
+            async with Stepwell("memory://generations", include=[flow]) as first, first.worker(grace=0):
+                if fails:
+                    monkeypatch.setattr(first.backend.streams, "append", _unanswered)
+                    await until(lambda: _has_sent(handle))
+                else:
+                    await until(lambda: _is_last(handle))
+            async with app.worker():
+                await handle.send(go, "on")
+                await handle.result(timeout="5s")
+                assert [chunk async for chunk in handle.stream(lines)] == chunks
+
+    run(scenario())
+
+
+async def _unanswered(*_: Any) -> bool:
+    raise BackendError("it fails on purpose")
+
+
+async def _has_sent(handle: Handle[Any]) -> bool:
+    """The first chunks are in the journal."""
+    return (await handle.head()).seq > 1 or (await handle._client.journal(handle.id))[1][-1][0] > 1
+
+
+async def _is_last(handle: Handle[Any]) -> bool:
+    head = await handle.head()
+    return head.status == "waiting" and head.base > 1

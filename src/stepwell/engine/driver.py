@@ -41,7 +41,6 @@ from stepwell.model.entries import (
     Frame,
     Intended,
     Received,
-    Sent,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -243,11 +242,6 @@ class Driver:
     def is_restarting(self, decision: Decision) -> bool:
         """Whether this decision begins a new generation."""
         return bool(decision.entries) and type(decision.entries[-1]) is ContinuedAsNew
-
-    def take_sends(self) -> list[Sent]:
-        """Chunks of the body that were in the journal when it was loaded; their stream may lack the last of them."""
-        sends, self.fold.sends = self.fold.sends, []
-        return sends
 
     def evict(self) -> None:
         """Let the program leave memory."""
@@ -464,6 +458,7 @@ class Driver:
             unread=unread,
             mail=self.mail,
             born_at=self.origin.born_at,
+            previous=self.origin.base,
             names=tuple(sorted(self.fold.names())),
         )
         if retry_in_ms is not None:

@@ -69,6 +69,7 @@ class Fold:
     __slots__ = (
         "_events",
         "_held_names",
+        "_previous",
         "_refused",
         "acts",
         "attempts",
@@ -103,7 +104,7 @@ class Fold:
         self.acts: dict[CommandId, Act] = {}
         self.open_acts: dict[CommandId, Act] = {}
         self.children: dict[CommandId, StartChild] = {}
-        self.sends: list[Sent] = []
+        self.sends: list[tuple[int, Sent]] = []
         self._refused: frozenset[CommandId] = frozenset()
         self._events: dict[MessageId, None] = {}
         self._read_origin(run, *frames[0])
@@ -152,6 +153,12 @@ class Fold:
 
     # --- what follows from it
 
+    def take_sends(self) -> list[tuple[int, Sent]]:
+        """Chunks of the body that were in the journal when it was loaded, each with the base of the generation that
+        sent it. Their streams may lack the last of them."""
+        sends, self.sends = self.sends, []
+        return sends
+
     def holds_outcome(self, id: CommandId) -> bool:
         """Whether the step ended while the run was paused, so that its body has not heard of it yet."""
         return any(isinstance(line.entry, StepCompleted | StepFailed) and line.entry.id == id for line in self.held)
@@ -195,6 +202,7 @@ class Fold:
         entry = generation_start(frame)
         self.kept: tuple[Frame, ...] = ()
         self._held_names: tuple[str, ...] = ()
+        self._previous = 0
         unread: tuple[Received, ...] = ()
         started_at, born_at, random_base = frame.at, frame.at, seq
         if isinstance(entry, Created):
@@ -202,6 +210,7 @@ class Fold:
         else:
             self.created, self.not_before, self.retries = entry.created, entry.not_before, entry.retries
             self.kept, self._held_names, self.mail, unread = entry.history, entry.names, entry.mail, entry.unread
+            self._previous = entry.previous
             started_at, random_base = entry.started_at or started_at, entry.random_base or seq
             born_at = entry.born_at or born_at
         self.origin = Origin(
@@ -221,6 +230,8 @@ class Fold:
         for frame in self.kept:
             for entry in frame.entries:
                 self._read_line(Line(base, frame.at, entry))
+        # The streams have the chunks of what was kept. They may lack those of the frame that ended that generation.
+        self.sends = [(self._previous, entry) for entry in first.entries if type(entry) is Sent and self._previous]
         if type(first.entries[0]) is Created:
             for entry in first.entries[1:]:
                 self._read_line(Line(base, first.at, entry))
@@ -253,7 +264,7 @@ class Fold:
             case Ended():
                 self.ended = entry
             case Sent():
-                self.sends.append(entry)
+                self.sends.append((self.origin.base, entry))
                 self.lines.append(line)
             case _:
                 self._keep(line)

@@ -197,7 +197,8 @@ class ContinuedAsNew(_Entry, tag="continued", frozen=True, kw_only=True, omit_de
     By `ctx.continue_as_new`: with a new input and no history; unread messages stay unread. By the workflow's retry
     policy (`retries` > 0): with the input it had, and the `history` up to its first failed step. `created` is the
     run's first entry with the version and metadata of now; `mail` counts all messages journaled before; `names` are
-    the hook tokens that the run still holds; `born_at` is when it was created. A retry replays, so it keeps the time at
+    the hook tokens that the run still holds; `born_at` is when it was created; `previous` is the base of the generation
+    that ends here. A retry replays, so it keeps the time at
     which the generation with that history began, and the base that its random numbers come from.
     """
 
@@ -209,6 +210,7 @@ class ContinuedAsNew(_Entry, tag="continued", frozen=True, kw_only=True, omit_de
     not_before: int = 0
     started_at: int = 0
     born_at: int = 0
+    previous: int = 0
     random_base: int = 0
     mail: int = 0
     names: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -92,7 +92,7 @@ class Activation:
 
     def begin(self) -> None:
         """Start, or go on with what the journal holds."""
-        self._copy_chunks(self.driver.take_sends())
+        self._copy_chunks(self.driver.fold.take_sends())
         if self.driver.ended is not None:
             self._settle()
         else:
@@ -152,6 +152,19 @@ class Activation:
 
     def _submit(self, decision: Decision) -> None:
         self._in_flight = decision
+        if self._writers and self.driver.is_restarting(decision):
+            self.worker.spawn(self._submit_after_chunks(decision))
+        else:
+            self._submit_now(decision)
+
+    async def _submit_after_chunks(self, decision: Decision) -> None:
+        """A generation is not read again when the next has begun, so its streams must have its chunks before."""
+        for writer in self._writers.values():
+            await writer.flush()
+        if not self.is_gone:
+            self._submit_now(decision)
+
+    def _submit_now(self, decision: Decision) -> None:
         body = FrameCodec.encode(self.driver.frame(decision))
         if len(body) > SPILL_THRESHOLD:
             self.worker.spawn(self._submit_large(decision))
@@ -238,7 +251,7 @@ class Activation:
     def _follow(self, decision: Decision) -> None:
         """The decision is durable: begin its effects."""
         if decision.has_notes:
-            self._copy_chunks(decision.entries)
+            self._copy_chunks((self.base, entry) for entry in decision.entries if type(entry) is Sent)
         for id in decision.stop:
             if (step := self.running.pop(id, None)) is not None:
                 step.stop()
@@ -275,10 +288,9 @@ class Activation:
         if is_held and command.id in self.driver.steps:
             self.running[command.id] = self.worker.steps.start(self, command)
 
-    def _copy_chunks(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if type(entry) is Sent:
-                self.writer(entry.stream).write(source="", attempt=1, k=entry.k, value=entry.value, base=self.base)
+    def _copy_chunks(self, sends: Iterable[tuple[int, Sent]]) -> None:
+        for base, sent in sends:
+            self.writer(sent.stream).write(source="", attempt=1, k=sent.k, value=sent.value, base=base)
 
     def _begin_acts(self, acts: list[ActCommand]) -> None:
         for act in acts:
