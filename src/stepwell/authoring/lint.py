@@ -2,24 +2,30 @@
 
 | code  | what it finds in a body                                                            |
 |-------|------------------------------------------------------------------------------------|
-| SW100 | the file cannot be parsed                                                          |
+| SW100 | the file cannot be parsed (or imported, by `--live`)                               |
 | SW101 | reading a clock                                                                    |
 | SW102 | chance that is not the run's own                                                   |
 | SW103 | fresh ids and secrets                                                              |
 | SW104 | files and the terminal                                                             |
 | SW105 | the network, databases, other programs                                             |
-| SW106 | threads and processes                                                              |
+| SW106 | threads, processes, other event loops                                              |
 | SW107 | blocking sleep                                                                     |
 | SW108 | `asyncio.as_completed` over bare coroutines                                        |
 | SW109 | the order of a set                                                                 |
-| SW110 | environment variables                                                              |
+| SW110 | environment variables, and what machine this is                                    |
 | SW201 | hiding that the run leaves memory: `except BaseException`, `return` in `finally`   |
-| SW202 | a step, a workflow or a wait that is called without `await`                        |
+| SW202 | a step, a workflow or a wait that nobody awaits                                    |
 | SW203 | a workflow called with several inputs                                              |
 | SW204 | changing what other runs share                                                     |
 | SW205 | an endless loop that never waits                                                   |
 | SW206 | a method as a step or workflow (anywhere in the file)                              |
-| SW301 | `print` (a warning)                                                                |
+| SW301 | `print`                                                                            |
+| SW302 | a task that nobody holds                                                           |
+| SW303 | `hash`, which differs between processes                                            |
+| SW304 | an `except` that loses a cancel of the run                                         |
+
+SW3xx are warnings. A body is the workflow's function and the functions that it calls: inside of it, in its file, and in
+files beside it.
 
 A comment `# stepwell: ignore[SW101]` on a line of the statement leaves that code out, `# stepwell: ignore` all of them.
 """
@@ -27,21 +33,18 @@ A comment `# stepwell: ignore[SW101]` on a line of the statement leaves that cod
 from __future__ import annotations
 
 import ast
-import io
-import re
-import tokenize
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
+from stepwell.authoring.lint_files import Files, Source
 from stepwell.authoring.lint_names import Scopes
 from stepwell.authoring.lint_rules import bodies, check
 
 Severity = Literal["error", "warning"]
-_IGNORE = re.compile(r"#\s*stepwell:\s*ignore(?:\[(?P<codes>[^\]]*)\])?")
-_WARNINGS = frozenset({"SW301"})
 
 
 class Finding(Struct, frozen=True, order=True):
@@ -58,9 +61,23 @@ class Finding(Struct, frozen=True, order=True):
         return f"{self.path}:{self.line}:{self.column}: {self.code} {self.message}"
 
 
+def lint_files(paths: Iterable[str | PathLike[str]]) -> list[Finding]:
+    """What is wrong in files, in the order of files and lines; each place once. `OSError` if one cannot be read.
+
+    A finding may be in another file, if a body calls what is imported from there.
+    """
+    files = Files()
+    found: dict[tuple[str, int, int, str], Finding] = {}
+    for path in paths:
+        for finding in _lint(str(path), Path(path).read_bytes(), files):
+            place = (str(Path(finding.path).resolve()), finding.line, finding.column, finding.code)
+            found.setdefault(place, finding)
+    return list(found.values())
+
+
 def lint_file(path: str | PathLike[str]) -> list[Finding]:
     """What is wrong in a file, in the order of its lines. `OSError` if it cannot be read."""
-    return lint_source(Path(path).read_bytes(), str(path))
+    return lint_files([path])
 
 
 def makes_workflows(path: str | PathLike[str]) -> bool:
@@ -72,46 +89,27 @@ def makes_workflows(path: str | PathLike[str]) -> bool:
 
 
 def lint_source(source: str | bytes, filename: str = "<source>") -> list[Finding]:
-    """What is wrong in a text; bytes are decoded as Python does."""
+    """What is wrong in a text; bytes are decoded as Python does. Nothing is read besides."""
+    return _lint(filename, source, None)
+
+
+def _lint(name: str, text: str | bytes, files: Files | None) -> list[Finding]:
     try:
-        tree = ast.parse(source, filename)
+        source = Source(name, text, files)
     except (SyntaxError, ValueError) as error:
         line, column = getattr(error, "lineno", None), getattr(error, "offset", None)
-        return [Finding(filename, line or 1, column or 1, "SW100", f"this is not Python: {error}")]
-    ignored = _ignored(source)
+        return [Finding(name, line or 1, column or 1, "SW100", f"this is not Python: {error}")]
+    files = files or Files()
+    files.add(Path(name), source)
     findings: set[Finding] = set()
 
-    def report(node: ast.AST, code: str, message: str) -> None:
+    def report(scopes: Scopes, node: ast.AST, code: str, message: str) -> None:
+        place = files.of(scopes)
         line: int = node.lineno  # type: ignore[attr-defined]
         column: int = node.col_offset  # type: ignore[attr-defined]
-        if not any(_covers(ignored.get(number), code) for number in _lines(node)):
-            severity: Severity = "warning" if code in _WARNINGS else "error"
-            findings.add(Finding(filename, line, column + 1, code, message, severity))
+        if not place.is_ignored(node, code):
+            severity: Severity = "warning" if code.startswith("SW3") else "error"
+            findings.add(Finding(place.name, line, column + 1, code, message, severity))
 
-    check(tree, report)
+    check(source.scopes, report)
     return sorted(findings)
-
-
-def _lines(node: ast.AST) -> range:
-    """The lines on which a comment counts: for a block, those of its head."""
-    first: int = node.lineno  # type: ignore[attr-defined]
-    body = getattr(node, "body", None)
-    if isinstance(body, list):
-        return range(first, max(first + 1, body[0].lineno))
-    return range(first, (node.end_lineno or first) + 1)  # type: ignore[attr-defined]
-
-
-def _ignored(source: str | bytes) -> dict[int, frozenset[str]]:
-    """The codes that comments leave out, by line; no codes: all."""
-    data = source.encode() if isinstance(source, str) else source
-    ignored = {}
-    for token in tokenize.tokenize(io.BytesIO(data).readline):
-        match = _IGNORE.search(token.string) if token.type == tokenize.COMMENT else None
-        if match is not None:
-            codes = (match["codes"] or "").replace(",", " ").split()
-            ignored[token.start[0]] = frozenset(codes)
-    return ignored
-
-
-def _covers(codes: frozenset[str] | None, code: str) -> bool:
-    return codes is not None and (not codes or code in codes)

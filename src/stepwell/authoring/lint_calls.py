@@ -23,6 +23,9 @@ THREADS = Fault(
 )
 BLOCKS = Fault("SW107", "blocks every run of its worker: use `await ctx.sleep(...)`")
 ENVIRONMENT = Fault("SW110", "may differ where the run is replayed: read it in a step, or pass it in the input")
+LOOPS = Fault("SW106", "starts an event loop of its own, which has no history: await it here, or do it in a step")
+HASH = Fault("SW303", "differs between processes for texts and objects: use zlib.crc32(...) or hashlib")
+SHARED_CHANCE = Fault("SW102", "draws from what all runs share, so replay gives something else: use ctx.random")
 PRINTS = Fault("SW301", "prints again on each replay: use ctx.log")
 
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time")
@@ -34,6 +37,18 @@ _PATH_METHODS = (
     "open read_text read_bytes write_text write_bytes exists is_file is_dir iterdir glob rglob stat mkdir rmdir unlink "
     "touch rename replace"
 )
+_CLIENTS = (
+    *("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession"),
+    *("urllib3.PoolManager", "http.client.HTTPConnection", "http.client.HTTPSConnection", "smtplib.SMTP"),
+    *(f"openai.{kind}" for kind in ("OpenAI", "AsyncOpenAI", "AzureOpenAI", "AsyncAzureOpenAI")),
+    *("anthropic.Anthropic", "anthropic.AsyncAnthropic", "boto3.client", "boto3.resource"),
+    *("redis.Redis", "redis.asyncio.Redis", "pymongo.MongoClient", "sqlalchemy.create_engine"),
+    *("sqlite3.connect", "psycopg.connect", "psycopg2.connect", "aiosqlite.connect", "asyncpg.create_pool"),
+    *("psycopg_pool.ConnectionPool", "psycopg_pool.AsyncConnectionPool", "sqlalchemy.ext.asyncio.create_async_engine"),
+)
+"""What makes a client; to use one that was made outside of the body is as wrong as to make it there."""
+
+_MACHINE = ("os.getpid", "os.getppid", "os.getlogin", "os.uname", "os.cpu_count", "getpass.getuser")
 _HTTP_FUNCTIONS = "get post put patch delete head options request"
 
 _EXACT: dict[str, Fault] = {
@@ -45,21 +60,26 @@ _EXACT: dict[str, Fault] = {
     "os.getrandom": FRESH,
     **{f"os.{name}": FILES for name in _FILE_FUNCTIONS.split()},
     **{f"pathlib.Path().{name}": FILES for name in _PATH_METHODS.split()},
+    **{f"anyio.Path().{name}": FILES for name in _PATH_METHODS.split()},
+    **{f"pathlib.Path.{name}": FILES for name in ("cwd", "home")},
+    "aiofiles.open": FILES,
     "builtins.open": FILES,
     "builtins.input": FILES,
     "io.open": FILES,
     "anyio.open_file": FILES,
-    **{f"httpx.{name}": WORLD for name in (*_HTTP_FUNCTIONS.split(), "stream", "Client", "AsyncClient")},
-    **{f"requests.{name}": WORLD for name in (*_HTTP_FUNCTIONS.split(), "Session", "session")},
-    **{f"aiohttp.{name}": WORLD for name in ("request", "ClientSession")},
-    **{f"urllib3.{name}": WORLD for name in ("request", "PoolManager")},
-    **{f"{name}.connect": WORLD for name in ("sqlite3", "psycopg", "psycopg2", "asyncpg", "psycopg.AsyncConnection")},
+    **{f"httpx.{name}": WORLD for name in (*_HTTP_FUNCTIONS.split(), "stream")},
+    **{f"requests.{name}": WORLD for name in _HTTP_FUNCTIONS.split()},
+    **{f"{name}.request": WORLD for name in ("aiohttp", "urllib3")},
+    **{f"{name}.connect": WORLD for name in ("asyncpg", "psycopg.AsyncConnection")},
     **{f"asyncio.create_subprocess_{name}": WORLD for name in ("exec", "shell")},
     **{f"asyncio.{name}": WORLD for name in ("open_connection", "open_unix_connection", "start_server")},
     **{f"os.{name}": WORLD for name in ("system", "popen", "fork", "kill", "posix_spawn")},
-    "asyncpg.create_pool": WORLD,
     "anyio.run_process": WORLD,
     "anyio.connect_tcp": WORLD,
+    **dict.fromkeys(_CLIENTS, WORLD),
+    **dict.fromkeys(_MACHINE, ENVIRONMENT),
+    **dict.fromkeys(("asyncio.run", "asyncio.Runner", "asyncio.new_event_loop", "anyio.run"), LOOPS),
+    "websockets.connect": WORLD,
     "asyncio.to_thread": THREADS,
     "asyncio.run_coroutine_threadsafe": THREADS,
     "anyio.to_thread.run_sync": THREADS,
@@ -82,6 +102,10 @@ _MODULES: dict[str, Fault] = {
     "subprocess.": WORLD,
     "boto3.": WORLD,
     "redis.": WORLD,
+    "ftplib.": WORLD,
+    "imaplib.": WORLD,
+    "paramiko.": WORLD,
+    "platform.": ENVIRONMENT,
     "threading.": THREADS,
     "multiprocessing.": THREADS,
     "concurrent.futures.": THREADS,
@@ -105,3 +129,10 @@ def fault_of(name: str, call: ast.Call) -> Fault | None:
     if name in ("random.Random", "numpy.random.default_rng") and (call.args or call.keywords):
         return None  # it has a seed
     return next((fault for module, fault in _MODULES.items() if name.startswith(module)), None)
+
+
+def fault_of_shared(name: str) -> Fault | None:
+    """What is wrong with using in a body what was made outside of it: `requests.Session().get`, for instance."""
+    if name.startswith(("random.Random().", "numpy.random.default_rng().")):
+        return SHARED_CHANCE
+    return WORLD if any(name.startswith(f"{client}().") for client in _CLIENTS) else None

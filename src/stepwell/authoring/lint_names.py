@@ -1,10 +1,14 @@
-"""What the names in a file stand for, from its syntax alone: imports, functions, and which of these are steps."""
+"""What the names in a file stand for, from its syntax alone: imports, functions, and which of these are steps.
+
+A name that is imported from a file beside it stands for what is defined there, if somebody can find that: see
+`lint_files`.
+"""
 
 from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -23,12 +27,24 @@ class Binding(NamedTuple):
     annotation: ast.expr | None = None
 
 
+class Definition(NamedTuple):
+    """A function or an expression, with the scope in which it stands: perhaps of another file."""
+
+    scope: Scope
+    node: ast.AST
+
+
+Finder = Callable[[str], "Definition | None"]
+"""Finds what a full name such as `shop.steps.charge` stands for in another file."""
+
+
 class Scope:
     """The names of one function or of the module. A class body is no scope: its names are not seen from methods."""
 
-    def __init__(self, node: ast.AST, parent: Scope | None) -> None:
+    def __init__(self, node: ast.AST, parent: Scope | None, scopes: Scopes) -> None:
         self.node = node
         self.parent = parent
+        self.scopes = scopes
         collector = _Collector()
         collector.collect(node)
         self.names = collector.names
@@ -59,17 +75,31 @@ class Scope:
         return any(name == door + wanted for wanted in names for door in _DOORS)
 
     def kind(self, node: ast.expr, aliases: int = 0) -> Kind | None:
-        """Whether the expression is a step or a workflow: defined or made in this file."""
+        """Whether the expression is a step or a workflow."""
+        if aliases > _MAX_ALIASES:
+            return None
+        if isinstance(node, ast.Call):
+            return self._kind_of_call(node, aliases)
+        found = self.definition(node)
+        if found is None:
+            return None
+        scope, value = found
+        if isinstance(value, ast.FunctionDef | ast.AsyncFunctionDef):
+            return scope.kind_of_function(value)
+        return scope.kind(value, aliases + 1) if isinstance(value, ast.expr) else None
+
+    def definition(self, node: ast.expr) -> Definition | None:
+        """What a name was bound to last, here or in the file that it is imported from."""
         if isinstance(node, ast.Name):
             found = self.find(node.id)
-            if found is None or aliases > _MAX_ALIASES:
+            if found is None:
                 return None
             scope, bindings = found
-            value = bindings[-1].node
-            if isinstance(value, ast.FunctionDef | ast.AsyncFunctionDef):
-                return scope.kind_of_function(value)
-            return scope.kind(value, aliases + 1) if isinstance(value, ast.expr) else None
-        return self._kind_of_call(node, aliases) if isinstance(node, ast.Call) else None
+            if bindings[-1].imported:
+                return self.scopes.elsewhere(bindings[-1].imported)
+            return None if bindings[-1].node is None else Definition(scope, bindings[-1].node)
+        name = self.qualified(node) if isinstance(node, ast.Attribute) else ""
+        return self.scopes.elsewhere(name) if name and "()" not in name else None
 
     def kind_of_function(self, node: FunctionNode) -> Kind | None:
         """What the decorators make of a function that is defined in this scope."""
@@ -81,15 +111,12 @@ class Scope:
                 return "workflow"
         return None
 
-    def function(self, node: ast.AST) -> FunctionNode | None:
-        """The plain function of this file that the name stands for."""
-        found = self.find(node.id) if isinstance(node, ast.Name) else None
-        if found is None:
+    def function(self, node: ast.expr) -> tuple[Scopes, FunctionNode] | None:
+        """The plain function that the name stands for, with the scopes of its file."""
+        found = self.definition(node) if isinstance(node, ast.Name | ast.Attribute) else None
+        if found is None or not isinstance(found.node, ast.FunctionDef | ast.AsyncFunctionDef):
             return None
-        scope, bindings = found
-        value = bindings[-1].node
-        is_function = isinstance(value, ast.FunctionDef | ast.AsyncFunctionDef)
-        return value if is_function and scope.kind_of_function(value) is None else None  # type: ignore[arg-type, return-value]
+        return None if found.scope.kind_of_function(found.node) is not None else (found.scope.scopes, found.node)
 
     def _qualified_name(self, name: str, aliases: int) -> str:
         found = self.find(name)
@@ -122,10 +149,11 @@ class Scope:
 
 
 class Scopes:
-    """Every function of a file with its scope."""
+    """Every function of a file with its scope. `elsewhere` finds what is imported from files beside it."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.module = Scope(tree, None)
+    def __init__(self, tree: ast.Module, elsewhere: Finder = lambda _: None) -> None:
+        self.elsewhere = elsewhere
+        self.module = Scope(tree, None, self)
         self._of: dict[ast.AST, Scope] = {tree: self.module}
         self.nodes = list(self._walk(tree, self.module))
 
@@ -142,7 +170,7 @@ class Scopes:
             yield child, scope
             inner = scope
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                inner = self._of[child] = Scope(child, scope)
+                inner = self._of[child] = Scope(child, scope, self)
             yield from self._walk(child, inner)
 
 
@@ -195,7 +223,8 @@ class _Collector(ast.NodeVisitor):
             if alias.name == "*":
                 self.has_star = self.has_star or module == "stepwell"
             else:
-                self._bind(alias.asname or alias.name, Binding(imported=f"{module}.{alias.name}"))
+                dot = "" if module.endswith(".") else "."
+                self._bind(alias.asname or alias.name, Binding(imported=f"{module}{dot}{alias.name}"))
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:

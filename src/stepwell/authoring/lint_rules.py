@@ -1,7 +1,7 @@
 """The rules for workflow bodies: what would differ on replay, hide an eviction, or not happen at all.
 
-A body is the workflow's function with the functions inside of it, and the functions of the same file that it calls,
-at any depth. Steps are left alone, wherever they stand.
+A body is the workflow's function with the functions inside of it, and the functions that it calls, at any depth: those
+of the same file, and those of files beside it. Steps are left alone, wherever they stand.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import ast
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from stepwell.authoring.lint_calls import ENVIRONMENT, fault_of
+from stepwell.authoring.lint_awaits import Coroutines
+from stepwell.authoring.lint_calls import ENVIRONMENT, HASH, fault_of, fault_of_shared
 from stepwell.authoring.lint_names import FunctionNode, Scope, Scopes, own_nodes
 from stepwell.authoring.lint_sets import makes_task, orderless_arguments, set_iterations
 
-Report = Callable[[ast.AST, str, str], None]
-"""Takes the place, the code and the message."""
+Report = Callable[[Scopes, ast.AST, str, str], None]
+"""Takes the file's scopes, the place, the code and the message."""
 
 _Loop = ast.For | ast.AsyncFor | ast.While
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
-_CONTEXT_COROUTINES = frozenset({"sleep", "sleep_until", "receive", "create_hook", "start", "call", "map"})
 _CONTAINERS = frozenset({"dict", "list", "set", "collections.defaultdict", "collections.deque", "collections.Counter"})
 _MUTATORS = frozenset(
     {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft", "remove"}
@@ -29,22 +30,25 @@ _MUTATORS = frozenset(
 _BROAD = ("Evicted", "ActivationError", "NotDurableError", "NonDeterminismError")
 
 
-def check(tree: ast.Module, report: Report) -> None:
-    """Report everything that is found in the file."""
-    scopes = Scopes(tree)
-    _check_methods(tree, scopes, report)
-    steps = set(_functions_made_steps(scopes))
-    waiting = deque((node, f"workflow {node.name}") for node in bodies(scopes))
-    seen = {node for node, _ in waiting}
+def check(scopes: Scopes, report: Report) -> None:
+    """Report everything that is found in the file, and in what its bodies call."""
+    _check_methods(scopes, partial(report, scopes))
+    steps: dict[Scopes, set[FunctionNode]] = {}
+    waiting = deque((scopes, node, f"workflow {node.name}") for node in bodies(scopes))
+    seen = {node for _, node, _ in waiting}
     while waiting:
-        node, owner = waiting.popleft()
-        body = _Body(node, owner, scopes, report)
-        body.is_skipped = steps.__contains__
+        where, node, owner = waiting.popleft()
+        if where not in steps:
+            steps[where] = set(_functions_made_steps(where))
+        body = _Body(node, owner, where, partial(report, where))
+        body.is_skipped = steps[where].__contains__
         body.run()
-        for helper in body.helpers:
-            if helper not in seen and helper not in steps:
+        for there, helper in body.helpers:
+            if there not in steps:
+                steps[there] = set(_functions_made_steps(there))
+            if helper not in seen and helper not in steps[there]:
                 seen.add(helper)
-                waiting.append((helper, f"{helper.name}(), called by {owner}"))
+                waiting.append((there, helper, f"{helper.name}(), called by {owner}"))
 
 
 def bodies(scopes: Scopes) -> Iterator[FunctionNode]:
@@ -55,20 +59,20 @@ def bodies(scopes: Scopes) -> Iterator[FunctionNode]:
                 yield node
         elif isinstance(node, ast.Call) and scope.kind(node) == "workflow" and node.args:
             made = scope.function(node.args[0])
-            if made is not None:
-                yield made
+            if made is not None and made[0] is scopes:
+                yield made[1]
 
 
 def _functions_made_steps(scopes: Scopes) -> Iterator[FunctionNode]:
     for node, scope in scopes.nodes:
         if isinstance(node, ast.Call) and scope.kind(node) == "step" and node.args:
             made = scope.function(node.args[0])
-            if made is not None:
-                yield made
+            if made is not None and made[0] is scopes:
+                yield made[1]
 
 
-def _check_methods(tree: ast.Module, scopes: Scopes, report: Report) -> None:
-    for owner in ast.walk(tree):
+def _check_methods(scopes: Scopes, report: Callable[[ast.AST, str, str], None]) -> None:
+    for owner in ast.walk(scopes.module.node):
         for node in owner.body if isinstance(owner, ast.ClassDef) else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 scope = scopes.around(node)
@@ -80,22 +84,32 @@ def _check_methods(tree: ast.Module, scopes: Scopes, report: Report) -> None:
 
 
 class _Body(ast.NodeVisitor):
-    """One function that runs on replay. `owner` says whose it is; `helpers` are functions of the file that it calls."""
+    """One function that runs on replay. `owner` says whose it is; `helpers` are functions that it calls."""
 
-    def __init__(self, node: FunctionNode, owner: str, scopes: Scopes, report: Report) -> None:
+    def __init__(
+        self, node: FunctionNode, owner: str, scopes: Scopes, report: Callable[[ast.AST, str, str], None]
+    ) -> None:
         self._node = node
         self._owner = owner
         self._scopes = scopes
         self._scope = scopes.of(node)
         self._report_to = report
         self._orderless: set[ast.AST] = set()
-        self.helpers: list[FunctionNode] = []
+        self._coroutines = Coroutines(node, is_workflow="," not in owner)
+        self.helpers: list[tuple[Scopes, FunctionNode]] = []
         self.is_skipped: Callable[[FunctionNode], bool] = lambda _: False
 
     def run(self) -> None:
         """Check the function's statements."""
         for statement in self._node.body:
             self.visit(statement)
+
+    def visit(self, node: ast.AST) -> None:
+        """Every node passes here first."""
+        if isinstance(node, ast.For | ast.Starred | ast.Assign):
+            self._check_order(node)
+        self._check_awaits(node)
+        super().visit(node)
 
     # --- what is defined inside
 
@@ -122,6 +136,8 @@ class _Body(ast.NodeVisitor):
         fault = fault_of(name, node)
         if fault is not None:
             self._report(node, fault.code, f"{name.removeprefix('builtins.')}() {fault.text}")
+        elif self._is_shared(node.func) and (fault := fault_of_shared(name)) is not None:
+            self._report(node, fault.code, f"{ast.unparse(node.func)}() {fault.text}")
         self._check_order(node)
         self._check_asyncio(node, name)
         self._check_inputs(node)
@@ -142,6 +158,11 @@ class _Body(ast.NodeVisitor):
                 "asyncio.as_completed() starts bare coroutines in an order that differs: use `async for` with ctx.map"
             )
             self._report(node, "SW108", text)
+        if name in ("asyncio.create_task", "asyncio.ensure_future") and self._coroutines.is_statement(node):
+            text = "nobody holds this task: it is cancelled when the body ends, and its error is lost; await it later"
+            self._report(node, "SW302", f"{text}, or use a TaskGroup")
+        if name == "builtins.hash" and not all(isinstance(item, ast.Constant) for item in node.args):
+            self._report(node, HASH.code, f"hash() {HASH.text}")
         if name == "contextlib.suppress" and any(self._is_broad(item) for item in node.args):
             self._report(node, "SW201", "this hides that the run leaves memory: suppress Exception, not BaseException")
 
@@ -163,22 +184,14 @@ class _Body(ast.NodeVisitor):
 
     def _note_helpers(self, node: ast.Call) -> None:
         called = [node.func]
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "map" and node.args:
-            called.append(node.args[0])
+        if not self._scope.is_named(node.func, "step"):  # a function that is given away is called there
+            called += [*node.args, *(keyword.value for keyword in node.keywords)]
         for item in called:
-            helper = self._scope.function(item)
-            if helper is not None and not self._is_within(self._scopes.around(helper)):
-                self.helpers.append(helper)
+            found = self._scope.function(item)
+            if found is not None and not (found[0] is self._scopes and self._is_within(self._scopes.around(found[1]))):
+                self.helpers.append(found)
 
     # --- order
-
-    def visit_For(self, node: ast.For) -> None:
-        self._check_order(node)
-        self.generic_visit(node)
-
-    def visit_Starred(self, node: ast.Starred) -> None:
-        self._check_order(node)
-        self.generic_visit(node)
 
     def visit_ListComp(self, node: ast.ListComp) -> None:
         self._check_comprehension(node)
@@ -211,6 +224,8 @@ class _Body(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self._check_environment(node)
+        if not isinstance(node.ctx, ast.Load) and self._is_shared(node.value):
+            self._report_shared(node, ast.unparse(node))
         self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -250,6 +265,12 @@ class _Body(ast.NodeVisitor):
         text = f"{names} is shared by all runs and changes again on each replay: use a local variable or ctx.metadata"
         self._report(node, "SW204", text)
 
+    def _is_shared(self, node: ast.expr) -> bool:
+        """Whether the expression begins with a name that is bound outside of the body."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return isinstance(node, ast.Name) and self._is_outside(node.id)
+
     def _is_outside(self, name: str) -> bool:
         found = self._scope.find(name)
         return found is not None and not self._is_within(found[0])
@@ -271,9 +292,22 @@ class _Body(ast.NodeVisitor):
                     text = "this hides that the run leaves memory: catch Exception, or end with a bare `raise`"
                     self._report(handler, "SW201", text)
                 is_passed_on = is_passed_on or raises
+            elif self._loses_cancel(node, handler):
+                text = "this loses a cancel of the run: clean up in `finally`, or end with `raise`"
+                self._report(handler, "SW304", text)
         for leaving in _leaves(node.finalbody):
             self._report(leaving, "SW201", "leaving a `finally` block hides that the run leaves memory: leave after it")
         self.generic_visit(node)
+
+    def _loses_cancel(self, node: ast.Try | ast.TryStar, handler: ast.ExceptHandler) -> bool:
+        """Not if the block only waits for a task: then it may be the task's own cancel that is caught."""
+        caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        if not any(item is not None and self._scope.qualified(item) == "asyncio.CancelledError" for item in caught):
+            return False
+        if any(isinstance(inner, ast.Raise | ast.Return | ast.Break) for inner in own_nodes(*handler.body)):
+            return False
+        awaited = [inner.value for inner in own_nodes(*node.body) if isinstance(inner, ast.Await)]
+        return any(self._coroutines.name_of(item, self._scope) for item in awaited)
 
     def visit_TryStar(self, node: ast.TryStar) -> None:
         self.visit_Try(node)
@@ -293,34 +327,12 @@ class _Body(ast.NodeVisitor):
             self._report(node, "SW205", text)
         self.generic_visit(node)
 
-    def visit_Expr(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Call) and (called := self._coroutine(node.value.func)):
-            cure = f"await {ast.unparse(node.value.func)}(...)"
-            self._report(node, "SW202", f"{called} is called without `await`, so it does not run: write `{cure}`")
-        self.generic_visit(node)
+    # --- what nobody awaits
 
-    def _coroutine(self, function: ast.expr) -> str:
-        """What the function is called, if calling it gives a coroutine and nothing else."""
-        name = ast.unparse(function)
-        kind = self._scope.kind(function)
-        if kind is not None:
-            return f"{kind} {name}"
-        if isinstance(self._scope.function(function), ast.AsyncFunctionDef):
-            return f"{name}()"
-        is_context = isinstance(function, ast.Attribute) and self._is_context(function.value)
-        if is_context and function.attr in _CONTEXT_COROUTINES:  # type: ignore[attr-defined]
-            return f"{name}()"
-        return f"{name}()" if self._scope.qualified(function) == "asyncio.sleep" else ""
-
-    def _is_context(self, node: ast.expr) -> bool:
-        if isinstance(node, ast.Call):
-            return self._scope.is_named(node.func, "current_run")
-        found = self._scope.find(node.id) if isinstance(node, ast.Name) else None
-        if found is None:
-            return False
-        scope, bindings = found
-        annotation = bindings[-1].annotation
-        return annotation is not None and scope.is_named(annotation, "Context")
+    def _check_awaits(self, node: ast.AST) -> None:
+        for call, called in self._coroutines.lost_by(node, self._scope):
+            cure = f"await {ast.unparse(call.func)}(...)"
+            self._report(call, "SW202", f"{called} is called without `await`, so it does not run: write `{cure}`")
 
     def _report(self, node: ast.AST, code: str, text: str) -> None:
         is_helper = "," in self._owner

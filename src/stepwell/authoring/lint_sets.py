@@ -9,7 +9,11 @@ from stepwell.authoring.lint_names import Scope, own_nodes
 
 _OPERATORS = (ast.BitOr, ast.BitAnd, ast.BitXor, ast.Sub)
 _METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
-_ORDERED = frozenset({"list", "tuple", "enumerate", "iter", "zip", "map", "filter", "reversed"})
+_ORDERED = frozenset(
+    {"list", "tuple", "enumerate", "iter", "zip", "map", "filter", "reversed", "dict.fromkeys", "collections.deque"}
+    | {f"itertools.{name}" for name in ("chain", "islice", "cycle", "product", "permutations", "combinations")}
+    | {f"itertools.{name}" for name in ("accumulate", "batched", "pairwise", "zip_longest")}
+)
 _ORDERLESS = frozenset({"sorted", "sum", "min", "max", "any", "all", "len", "set", "frozenset"})
 _MAX_ALIASES = 8
 
@@ -52,6 +56,10 @@ def _iterated(node: ast.AST, scope: Scope) -> Iterator[ast.expr]:
     match node:
         case ast.For(iter=iterated) | ast.comprehension(iter=iterated) | ast.Starred(value=iterated):
             yield iterated
+        case ast.Assign(targets=[ast.Tuple() | ast.List()], value=value):
+            yield value
+        case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]):
+            yield value
         case ast.Call(func=function, args=arguments):
             name = scope.qualified(function).removeprefix("builtins.")
             method = function.attr if isinstance(function, ast.Attribute) else ""

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.authoring.lint import Finding, lint_file, makes_workflows
+from stepwell.authoring.lint import Finding, lint_files, makes_workflows
 from stepwell.authoring.workflows import Workflow
 from stepwell.cli.console import Paint, is_terminal, note, paint_for
 from stepwell.cli.places import app_of, load_module, sqlite_path
@@ -78,7 +78,7 @@ async def check(arguments: Namespace) -> int:
     files = list(dict.fromkeys(file for place in arguments.files for file in _files(place)))
     if arguments.live is not None:
         _ensure_database(arguments.live)
-    findings = [finding for file in files for finding in lint_file(file)]
+    findings = lint_files(files)
     replays = Replays()
     if arguments.live is not None and not any(finding.code == "SW100" for finding in findings):
         with contextlib.redirect_stdout(sys.stderr):  # what the files print is not ours
