@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.helpers import run
+from tests.helpers import run, until
 from tests.runtime.conftest import OpenApp
 
 from stepwell import Context, RunError, Signal, Stepwell, Stream, step, workflow
+from stepwell.model.entries import Ended, Frame, FrameCodec
+from stepwell.model.ids import Claim, RunId
+from stepwell.ports import Append, HeadChange, Serves
 from stepwell.runtime.options import WorkerOptions
 
 broken = [True]
@@ -119,3 +122,41 @@ def _fail_after(patch: pytest.MonkeyPatch, app: Stepwell, point: str) -> None:
         return answer
 
     patch.setattr(port, name, dying)
+
+
+@workflow
+async def waiting(ctx: Context, n: int) -> int:
+    await child(n)
+    return n + await ctx.receive(go)
+
+
+async def end_elsewhere(app: Stepwell, run_id: str) -> None:
+    """As a worker of another process would: take the parked run, and write its end."""
+    store = app.backend.store
+    claim = Claim("elsewhere:1")
+    (head,) = (await store.take(claim, lease_ms=1_000, limit=1, serves=Serves(), runs=[RunId(run_id)])).heads
+    end = FrameCodec.encode(Frame(head.created_at, claim, (Ended(status="failed"),)))
+    change = HeadChange(status="failed", wake_at=None, release=True, ended_at=1)
+    append = Append(run=head.id, seq=head.seq + 1, body=end, owner=claim, mail=head.mail, head=change)
+    assert await store.append([append]) == ["ok"]
+
+
+def test_a_worker_that_remembers_the_old_run_does_not_take_the_new_one_for_it(app_of: OpenApp) -> None:
+    async def scenario() -> None:
+        async with app_of(waiting, child) as app:
+            handle = await app.start(waiting, 1, id="w")
+            await until(lambda: parked(app, "w"))
+            await end_elsewhere(app, "w")
+            handle = await app.start(waiting, 1, id="w", on_conflict="restart_if_failed")
+            await until(lambda: parked(app, "w"))
+            await handle.send(go, 2)
+            assert await handle.result(timeout=5) == 3
+            _, frames = await app.client.journal(RunId("w"))
+            assert [seq for seq, _ in frames] == list(range(1, len(frames) + 1))
+
+    run(scenario())
+
+
+async def parked(app: Stepwell, run_id: str) -> bool:
+    head = await app.runs.get(run_id)
+    return head.owner is None and head.status == "waiting"

@@ -85,7 +85,7 @@ class Worker:
         self.active: dict[RunId, Activation] = {}
         self.has_stopped = asyncio.Event()
         self.hub = hub
-        self._cache: OrderedDict[RunId, Driver] = OrderedDict()
+        self._cache: OrderedDict[tuple[RunId, int], Driver] = OrderedDict()
         self._failures: dict[RunId, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.leases = Leases(self)
@@ -271,7 +271,7 @@ class Worker:
             heads = await self._without_suspects(heads)
         wanted = []
         for head in heads:
-            driver = self._cache.get(head.id)
+            driver = self._cache.get(_life(head))
             wanted.append(Wanted(head.id) if driver is None else Wanted(head.id, driver.seq, driver.mail))
         for head, loaded in zip(heads, await self.backend.store.load(wanted), strict=True):
             if loaded is not None and head.id not in self.active:
@@ -283,7 +283,7 @@ class Worker:
     async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
         # Everything is read before the run counts as held: what is held is renewed, begun or not.
         mail = await loaded_mail(self.backend.blobs, loaded.mail)
-        driver = self._cache.pop(head.id, None)
+        driver = self._cache.pop(_life(head), None)
         if driver is not None:
             if not loaded.frames and head.owner is not None:
                 driver.claim = head.owner
@@ -377,7 +377,7 @@ class Worker:
         if activation.is_draining or self.options.cached_runs == 0:
             activation.driver.evict()
             return
-        self._cache[activation.run] = activation.driver
+        self._cache[_life(activation.head)] = activation.driver
         while len(self._cache) > self.options.cached_runs:
             _, driver = self._cache.popitem(last=False)
             driver.evict()
@@ -493,3 +493,8 @@ class Worker:
 
 def _takes(head: Head) -> int:
     return head.takes
+
+
+def _life(head: Head) -> tuple[RunId, int]:
+    """An id may be used again, for another run."""
+    return head.id, head.created_at
