@@ -141,14 +141,14 @@ async def end_elsewhere(app: Stepwell, run_id: str) -> None:
     assert await store.append([append]) == ["ok"]
 
 
-def test_a_worker_that_remembers_the_old_run_does_not_take_the_new_one_for_it(app_of: OpenApp) -> None:
+def test_a_worker_that_remembers_the_old_run_does_not_take_the_new_one_for_it() -> None:
     async def scenario() -> None:
-        async with app_of(waiting, child) as app:
-            handle = await app.start(waiting, 1, id="w")
+        url = "memory://remembered"
+        async with Stepwell(url, include=[waiting, child]) as app, Stepwell(url, worker=False) as client:
+            await app.start(waiting, 1, id="w")
             await until(lambda: parked(app, "w"))
-            await end_elsewhere(app, "w")
-            handle = await app.start(waiting, 1, id="w", on_conflict="restart_if_failed")
-            await until(lambda: parked(app, "w"))
+            await end_elsewhere(client, "w")
+            handle = await client.start(waiting, 1, id="w", on_conflict="restart_if_failed")
             await handle.send(go, 2)
             assert await handle.result(timeout=5) == 3
             _, frames = await app.client.journal(RunId("w"))
