@@ -2,7 +2,8 @@
 
 A backend implements them and decides nothing. Every call takes a batch and answers one result per item, in order; an
 item that is refused hurts no other. A call that raises `BackendError` may have been applied or not: each method says
-what to do then. Times are milliseconds since the Unix epoch. `stepwell.testing.contracts` states all of this as tests.
+what to do then. Times are milliseconds since the Unix epoch; integers go up to 2**53 - 1, counters to 2**63 - 1; names
+have up to 200 characters, of any kind, NUL included. `stepwell.testing.contracts` states all of this as tests.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Our embedded backends keep every contract."""
 
+import shutil
 import tempfile
-from pathlib import Path
 
-import pytest
 from tests.backends.support import connections
 
 from stepwell import backends
@@ -28,12 +27,16 @@ class Memory(Contract):
 
 
 class Sqlite(Contract):
-    @pytest.fixture(autouse=True)
-    def directory(self, tmp_path: Path) -> None:
-        self.path = tmp_path
+    directories: tuple[str, ...] = ()
 
     async def open(self) -> Backend:
-        return await backends.open(f"sqlite:///{tempfile.mkdtemp(dir=self.path)}/runs.db")
+        directory = tempfile.mkdtemp()
+        self.directories += (directory,)
+        return await backends.open(f"sqlite:///{directory}/runs.db")
+
+    async def discard(self) -> None:
+        for directory in self.directories:
+            shutil.rmtree(directory)
 
     async def disconnect(self, backend: Backend) -> None:
         """A file has no connection to lose, but handles of it can become useless."""

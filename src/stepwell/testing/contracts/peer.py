@@ -1,4 +1,4 @@
-"""One of several processes that open the same data at the same moment: `python -m stepwell.testing.contracts.peer`.
+"""One of several processes that open the same data at the same moment.
 
 It reads tasks as lines of JSON. For each it opens the backend, says that it is ready, waits for the line that starts
 everybody, races, answers, and closes. It ends with its input.
@@ -179,7 +179,3 @@ async def _take_part(task: Task) -> None:
 def _say(answer: Answer) -> None:
     sys.stdout.write(json.encode(answer).decode() + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from msgspec import json
 
 from stepwell.ports import Backend, Chunks, Job
-from stepwell.testing.contracts.peer import ROUNDS, Answer, Task
+from stepwell.testing.contracts.peer import ROUNDS, Answer, Task, main
 from stepwell.testing.contracts.running import (
     ANY,
     LEASE_MS,
@@ -41,9 +41,9 @@ class Peer:
     """A process that takes part in races."""
 
     def __init__(self) -> None:
-        paths = [path for path in (*sys.path, os.environ.get("PYTHONPATH", "")) if path]
+        paths = [path or os.getcwd() for path in sys.path]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stepwell.testing.contracts.peer"],
+            [sys.executable, "-c", f"from {main.__module__} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
