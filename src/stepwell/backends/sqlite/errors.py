@@ -34,7 +34,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def is_spoiled(error: sqlite3.Error) -> bool:
     """Whether the connection is of no more use: it was closed, or its file was taken away from under it."""
-    return _code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_MISUSE) or _is_closed(error)
+    return _code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_MISUSE) or _is_closed(error)
 
 
 def translated(error: sqlite3.Error, path: str) -> BackendError:
