@@ -116,3 +116,24 @@ async def _has_sent(handle: Handle[Any]) -> bool:
 async def _is_last(handle: Handle[Any]) -> bool:
     head = await handle.head()
     return head.status == "waiting" and head.base > 1
+
+
+attempts: list[int] = []
+
+
+@workflow(retry=Retry(attempts=3, first_delay="1ms"))
+async def fails_before_its_first_step(ctx: Context) -> int:
+    attempts.append(1)
+    if len(attempts) < 3:
+        raise RuntimeError("not yet")
+    return len(attempts)
+
+
+def test_a_run_that_fails_before_anything_was_journaled_starts_over() -> None:
+    async def scenario() -> None:
+        attempts.clear()
+        async with Stepwell("memory://", include=[fails_before_its_first_step]) as app:
+            handle = await app.start(fails_before_its_first_step)
+            assert await handle.result(timeout="5s") == 3
+
+    run(scenario())

@@ -463,6 +463,7 @@ class Driver:
         )
         if retry_in_ms is not None:
             assert self._journal is not None, "a run with a retry policy keeps its journal"
+            so_far = [*self._journal, self.frame(decision)] if decision.entries else self._journal
             entry = structs.replace(
                 entry,
                 retries=self.fold.retries + 1,
@@ -471,7 +472,7 @@ class Driver:
                 random_base=self.origin.random_base,
                 unread=self.origin.unread,
                 history=rebased(
-                    settled_prefix([*self._journal, self.frame(decision)], Where.FAILURE, base=self.origin.base),
+                    settled_prefix(so_far, Where.FAILURE, base=self.origin.base),
                     Generation(self.run, self.origin.base, self.origin.seed),
                     Generation(self.run, self.seq + 1, self.origin.seed),
                 ),
