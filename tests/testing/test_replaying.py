@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from stepwell import Codec, Context, Signal, step, workflow
+from stepwell import Codec, Context, Retry, Signal, step, workflow
 from stepwell.authoring.registry import Registry
 from stepwell.runtime.replaying import ReplayReport, replay_frames
 from stepwell.testing import StepwellTest
@@ -55,6 +55,10 @@ async def is_stuck(ctx: Context, order: Old) -> int:
 
 async def fails(ctx: Context, order: Old) -> int:
     await charge(order.id)
+    raise RuntimeError("no luck")
+
+
+async def fails_at_once(ctx: Context, order: Old) -> int:
     raise RuntimeError("no luck")
 
 
@@ -119,3 +123,27 @@ def test_what_a_paused_run_holds_back_is_replayed_too(stepwell: StepwellTest) ->
     assert report.is_ok
     assert report.pending == ("charge",)
     assert report.waits == ()
+
+
+async def test_a_run_that_has_not_begun_may_fail_at_once(stepwell: StepwellTest) -> None:
+    """It would have failed with the old code too."""
+    code = workflow(id="order")(fails_at_once)
+    handle = await stepwell.app.start(code, Old(7), id="order-8", delay="1h")
+    _, frames = await stepwell.app.client.journal(handle.id)
+    registry = Registry([code], Codec())
+
+    assert (await stepwell.app.runs.replay("order-8")).error is None
+    assert replay_frames(handle.id, frames, code, registry, status="queued").warnings == ()
+    assert replay_frames(handle.id, frames, code, registry, status="waiting").error is not None
+
+
+async def test_a_generation_that_has_not_begun_may_fail_at_once(stepwell: StepwellTest) -> None:
+    code = workflow(id="order", retry=Retry(attempts=2, first_delay="1h", jitter=0))(fails_at_once)
+    stepwell.app.registry.add(code)
+    await stepwell.app.start(code, Old(7), id="order-9")
+    await stepwell.sleep("1s")
+
+    report = await stepwell.app.runs.replay("order-9")
+
+    assert (report.error, report.warnings) == (None, ())
+    await stepwell.app.runs.terminate("order-9")

@@ -40,7 +40,7 @@ async def explain(client: Client, registry: Registry, run: RunId) -> Explanation
     if head.is_terminal:
         return _ended(head, story)
     workflow = registry.find(head.workflow, head.version)
-    replayed = None if workflow is None else replay_frames(run, frames, workflow, registry)
+    replayed = None if workflow is None else replay_frames(run, frames, workflow, registry, status=head.status)
     case = _Case(head, story, replayed, client.backend.clock.now(), _knows(registry))
     found = case.explanation()
     children = [await _child(client, wait) for wait in case.waits if wait.kind == "child" and wait.detail]

@@ -20,9 +20,9 @@ from stepwell.engine.function import FunctionProgram
 from stepwell.engine.mismatch import Difference
 from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, StepCommand
 from stepwell.errors import ActivationError
-from stepwell.model.entries import Ended, Frame, StepCompleted
+from stepwell.model.entries import Created, Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
-from stepwell.model.runs import Wait
+from stepwell.model.runs import Status, Wait
 from stepwell.runtime.exporting import RunExport, read_export
 
 
@@ -61,18 +61,24 @@ def replay(
     """
     export = journal if isinstance(journal, RunExport) else read_export(journal)
     registry = Registry([workflow, *include], codec or Codec())
-    return replay_frames(export.head.id, export.last_generation, workflow, registry)
+    return replay_frames(export.head.id, export.last_generation, workflow, registry, status=export.head.status)
 
 
 def replay_frames(
-    run: RunId, frames: Sequence[tuple[int, Frame]], workflow: Workflow[Any, Any], registry: Registry
+    run: RunId,
+    frames: Sequence[tuple[int, Frame]],
+    workflow: Workflow[Any, Any],
+    registry: Registry,
+    *,
+    status: Status = "waiting",
 ) -> ReplayReport:
-    """Run a workflow through the frames of one generation, the first of which begins it."""
+    """Run a workflow through the frames of one generation, the first of which begins it. `status` is the run's."""
     fold = Fold(run, frames)
     program = function_program(workflow, registry, fold.origin, impure_check=True)
     program.loop.fast = False
     asked = program.record_arguments()
     lines = [*fold.lines, *fold.held]  # what a paused run holds back, it will meet when it is resumed
+    has_begun = _has_begun(frames, fold, status)
     error: str | None = None
     difference: Difference | None = None
     pending: list[CommandId] = []
@@ -81,7 +87,7 @@ def replay_frames(
         pending = [command.id for command in program.take_commands() if isinstance(command, StepCommand)]
         if fold.ended is not None:
             difference = _end_differs(program.outcome, fold.ended)
-        elif not fold.is_paused:  # what is held back may well fail the run
+        elif has_begun:
             difference = _breaks_off(program)
         error = None if difference is None else difference.why
     except ActivationError as activation_error:
@@ -94,13 +100,23 @@ def replay_frames(
         entries=len(lines),
         error=error,
         difference=difference,
-        warnings=tuple(_warnings(lines, asked, is_early=error is None and fold.ended is None and program.outcome)),
+        warnings=tuple(
+            _warnings(lines, asked, is_early=error is None and fold.ended is None and has_begun and program.outcome)
+        ),
         impure=tuple(program.impure),
         pending=tuple(pending),
         waits=tuple(program.waits()),
     )
     program.evict()
     return report
+
+
+def _has_begun(frames: Sequence[tuple[int, Frame]], fold: Fold, status: Status) -> bool:
+    """Whether the body has been at the end of its history before. If not, whatever it does there is no change: in a run
+    or a generation that perhaps nobody has driven yet, or where a pause holds something back."""
+    if fold.is_paused or status == "queued":
+        return False
+    return len(frames) > 1 or (status == "waiting" and isinstance(frames[0][1].entries[-1], Created))
 
 
 def _warnings(lines: Sequence[Line], asked: Mapping[CommandId, int], *, is_early: object) -> Iterator[str]:

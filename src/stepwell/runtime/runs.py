@@ -221,7 +221,7 @@ class Runs:
         workflow = self._registry.find(head.workflow, head.version)
         if workflow is None:
             raise DefinitionError(f"this app has no code for run {run}: workflow {head.workflow} v{head.version}")
-        return replay_frames(head.id, frames, workflow, self._registry)
+        return replay_frames(head.id, frames, workflow, self._registry, status=head.status)
 
     # --- inside
 
