@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from stepwell import Codec, Context, Retry, Signal, step, workflow
+from stepwell import Codec, Context, Retry, Signal, StepError, step, workflow
 from stepwell.authoring.registry import Registry
 from stepwell.runtime.replaying import ReplayReport, replay_frames
 from stepwell.testing import StepwellTest
@@ -147,3 +147,35 @@ async def test_a_generation_that_has_not_begun_may_fail_at_once(stepwell: Stepwe
 
     assert (report.error, report.warnings) == (None, ())
     await stepwell.app.runs.terminate("order-9")
+
+
+@workflow
+async def child(ctx: Context, n: int) -> int:
+    return await charge(n)
+
+
+async def does_a_lot(ctx: Context, order: Old) -> int:
+    got = await ctx.receive(go)
+    ctx.metadata["got"] = got
+    try:
+        async with asyncio.timeout(3600):
+            await asyncio.gather(charge(1), charge(2), charge(-1))
+    except StepError:
+        await ctx.sleep("1d")
+    numbers = await ctx.map(charge, [ctx.random.randint(1, 9) for _ in range(3)])
+    return sum(numbers) + await child(got)
+
+
+async def test_every_beginning_of_a_journal_replays_with_the_code_that_wrote_it(stepwell: StepwellTest) -> None:
+    code = workflow(id="order")(does_a_lot)
+    run = await stepwell.run(code, Old(7), messages=[(go, "1h", 5)])
+    registry = Registry([code, child], Codec())
+
+    reports = [
+        replay_frames(run.id, run.history[:length], code, registry, status="running")
+        for length in range(1, len(run.history) + 1)
+    ]
+
+    assert len(reports) > 6
+    assert [(report.error, report.warnings, report.impure) for report in reports if report.error] == []
+    assert {(report.warnings, report.impure) for report in reports} == {((), ())}
