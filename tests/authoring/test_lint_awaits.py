@@ -64,6 +64,9 @@ def in_body(statements: str) -> list[str]:
         "handle = await ctx.start(child, order)\nhandle.result()",
         "handle = await ctx.start(child, order)\nhandle.send(Signal('x', int), 1)",
         "async def inner():\n    charge(1)\nawait inner()",
+        "asyncio.gather(charge(1), charge(2))",
+        "asyncio.wait_for(charge(1), 5)",
+        "return asyncio.gather(charge(1))",
     ],
 )
 def test_a_coroutine_that_is_lost_is_found(statement: str) -> None:
@@ -83,6 +86,8 @@ def test_a_coroutine_that_is_lost_is_found(statement: str) -> None:
         "call = charge(order)\nasync def inner():\n    await call\nawait inner()",
         "call = helper() if order else charge(order)\nawait call",
         "charge(order).close()",
+        "both = asyncio.gather(charge(1), charge(2))\nboth.cancel()",
+        "both = asyncio.gather(charge(1), charge(2))\nawait asyncio.wait([both])",
         "task = asyncio.create_task(charge(order))\nawait task",
         "async with asyncio.TaskGroup() as group:\n    group.create_task(charge(order))",
         "async with asyncio.timeout(5):\n    await charge(1)",

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from stepwell.authoring.lint_names import FunctionNode, Scope
 
 _CONTEXT_COROUTINES = frozenset({"sleep", "sleep_until", "receive", "create_hook", "start", "call", "map"})
+_LIBRARY = frozenset({"asyncio.sleep", "asyncio.gather", "asyncio.wait", "asyncio.wait_for", "anyio.sleep"})
 _HANDLE_COROUTINES = frozenset({"result", "send", "cancel"})
-_OWN_METHODS = frozenset({"close", "send", "throw"})
+_OWN_METHODS = frozenset({"close", "send", "throw", "cancel", "done", "add_done_callback"})
 
 
 class Coroutines:
@@ -47,7 +48,7 @@ class Coroutines:
             return f"{name}()"
         if isinstance(function, ast.Attribute) and _makes_coroutine(function, scope):
             return f"{name}()"
-        return f"{name}()" if scope.qualified(function) == "asyncio.sleep" else ""
+        return f"{name}()" if scope.qualified(function) in _LIBRARY else ""
 
     def is_statement(self, node: ast.Call) -> bool:
         """Whether nothing is done with what the call gives."""
