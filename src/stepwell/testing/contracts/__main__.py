@@ -10,9 +10,9 @@ import importlib
 import sys
 
 from stepwell.testing.contracts.badge import badge, examined
-from stepwell.testing.contracts.running import Contract
+from stepwell.testing.contracts.running import Contract, Needs
 
-_OFFERS = {
+_OFFERS: dict[Needs, str] = {
     "is_shared": "several processes",
     "is_durable": "closing and opening again",
     "disconnect": "cut connections",
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         for failure in verdict.failures:
             print_line(f"  {failure.test}\n    {failure.place}\n    {failure.reason}\n")
         sys.stdout.flush()
-    lacking = [text for name, text in _OFFERS.items() if not getattr(kit, name)]
+    lacking = [text for name, text in _OFFERS.items() if not kit.offers(name)]
     if lacking:
         print_line(f"not offered, so not tried: {', '.join(lacking)}\n")
     print_line(f"{failed} failed; run them with pytest to see values\n" if failed else f"\n{badge(kit)}\n")

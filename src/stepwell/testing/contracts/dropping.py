@@ -52,16 +52,11 @@ async def insisted(call: Callable[[], Awaitable[R]]) -> R:
 class DroppingContract(Contract):
     """Cutting connections; for all ports."""
 
-    async def cut(self, backend: Backend) -> None:
-        """Cut the backend's connections."""
-        assert self.disconnect is not None
-        await self.disconnect(backend)
-
     async def each(self, backend: Backend, calls: dict[str, Callable[[], Awaitable[object]]]) -> dict[str, object]:
         """Cut before each of these calls, and insist on it. All works again after that."""
         answers: dict[str, object] = {}
         for name, call in calls.items():
-            await self.cut(backend)
+            await self.disconnect(backend)
             answers[name] = await insisted(call)
         await self.recovered(backend)
         return answers
@@ -140,7 +135,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
         await created(backend, *[new_run(f"r{k}") for k in range(5)])
         taken: list[str] = []
         for k in range(5):
-            await self.cut(backend)
+            await self.disconnect(backend)
             claim = claim_of(backend, k)
             heads = (await insisted(lambda: backend.store.take(claim, lease_ms=LEASE_MS, limit=1, serves=ANY))).heads  # noqa: B023
             taken += [head.id for head in heads]
@@ -154,7 +149,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
         for seq in range(2, 8):
             assert await insisted(lambda: backend.store.append([frame(seq, b"%d" % seq)])) == ["ok"]  # noqa: B023
             await insisted(lambda: backend.store.deliver([message(f"m{seq}")]))  # noqa: B023
-            await self.cut(backend)
+            await self.disconnect(backend)
             assert len(await insisted(lambda: bodies(backend))) == seq
             assert len(await insisted(lambda: inbox(backend))) == seq - 1
 
@@ -166,7 +161,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
         calls = [asyncio.ensure_future(store.append([frame(2, run.encode(), run=run)])) for run in runs]
         calls += [asyncio.ensure_future(store.append([frame(2, b"other", run=run)])) for run in runs[:5]]
         await asyncio.sleep(0)
-        await self.cut(backend)
+        await self.disconnect(backend)
         async with asyncio.timeout(CALL_S):
             answers = await asyncio.gather(*calls, return_exceptions=True)
         await self.recovered(backend)
@@ -192,7 +187,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
             thread = threading.Thread(target=renew)
             thread.start()
             await asyncio.to_thread(thread.join)
-            await self.cut(backend)
+            await self.disconnect(backend)
         thread = threading.Thread(target=renew)
         thread.start()
         await asyncio.to_thread(thread.join)
@@ -201,7 +196,7 @@ class StoreDroppingContract(DroppingContract, needs="disconnect"):
     @on_backend
     async def test_a_backend_that_was_cut_off_can_be_closed(self, backend: Backend) -> None:
         await created(backend, new_run())
-        await self.cut(backend)
+        await self.disconnect(backend)
         async with asyncio.timeout(CALL_S):
             await backend.close()
             await backend.close()
@@ -214,13 +209,13 @@ class QueueDroppingContract(DroppingContract, needs="disconnect"):
     async def test_jobs_come_after_a_cut_at_least_once(self, backend: Backend) -> None:
         queue = backend.queue
         await queue.publish("q", [Job(b"before")])
-        await self.cut(backend)
+        await self.disconnect(backend)
         await insisted(lambda: queue.publish("q", [Job(b"after")]))
         bodies: set[bytes] = set()
         for _ in range(TRIES):
-            await self.cut(backend)
+            await self.disconnect(backend)
             received = await insisted(lambda: queue.receive(["q"], limit=1, visibility_ms=1000, wait_ms=500))
-            await self.cut(backend)
+            await self.disconnect(backend)
             await insisted(lambda: queue.ack([item.receipt for item in received]))  # noqa: B023
             bodies |= {item.body for item in received}
             if bodies == {b"before", b"after"}:
@@ -232,7 +227,7 @@ class QueueDroppingContract(DroppingContract, needs="disconnect"):
         queue = backend.queue
         waiting = asyncio.ensure_future(queue.receive(["q"], limit=1, wait_ms=2000))
         await asyncio.sleep(MOMENT_S)
-        await self.cut(backend)
+        await self.disconnect(backend)
         await asyncio.sleep(MOMENT_S)
         await insisted(lambda: queue.publish("q", [Job(b"1")]))
         received: list[Received] = []
@@ -250,7 +245,7 @@ class QueueDroppingContract(DroppingContract, needs="disconnect"):
         await backend.queue.notify(["t"])
         async with asyncio.timeout(CALL_S):
             await anext(listener)
-        await self.cut(backend)
+        await self.disconnect(backend)
         await asyncio.sleep(MOMENT_S)
         heard = asyncio.ensure_future(anext(listener))
         for _ in range(TRIES):

@@ -48,12 +48,6 @@ class Contract:
     is_durable: ClassVar[bool] = True
     """Whether data outlives the last `close`. Only a backend that is not shared may say no."""
 
-    disconnect: Callable[[Backend], Awaitable[None]] | None = None
-    """A method `async def disconnect(self, backend)` that cuts all its connections, as the real thing would break.
-
-    None, if there is nothing to cut: only for an embedded backend.
-    """
-
     async def open(self) -> Backend:
         """A new backend that holds nothing. It is closed after the test."""
         raise NotImplementedError(f"{type(self).__name__} needs `async def open(self) -> Backend`")
@@ -62,8 +56,22 @@ class Contract:
         """How another process opens the same data, or this one opens it once more. By default: its URL."""
         return Address(backend.url)
 
+    async def disconnect(self, backend: Backend) -> None:
+        """Cut all its connections as the real thing would break, without telling it.
+
+        Who does not give this has nothing to cut: only an embedded backend.
+        """
+        raise NotImplementedError
+
     async def discard(self) -> None:
         """Remove what `open` made. Called after each test, when its backends are closed."""
+
+    @classmethod
+    def offers(cls, what: Needs) -> bool:
+        """Whether this backend has what some tests need."""
+        if what == "disconnect":
+            return cls.disconnect is not Contract.disconnect
+        return bool(getattr(cls, what))
 
     def __init_subclass__(cls, needs: Needs | None = None) -> None:
         """Leave out the tests of what this backend does not offer."""
@@ -73,7 +81,7 @@ class Contract:
             return  # tests without a backend
         for part in cls.__mro__:
             needs = vars(part).get("_needs")
-            if needs is not None and not getattr(cls, needs):
+            if needs is not None and not cls.offers(needs):
                 for name in vars(part):
                     if name.startswith("test_"):
                         setattr(cls, name, None)

@@ -83,4 +83,4 @@ class StoreContract(
 
     @on_backend
     async def test_a_backend_behind_a_connection_says_how_to_cut_it(self, backend: Backend) -> None:
-        assert self.disconnect is not None or backend.is_embedded
+        assert self.offers("disconnect") or backend.is_embedded

@@ -178,7 +178,7 @@ class PayloadContract(Contract):
         assert [body == expected for (_, body), expected in zip(found.frames, (first, second), strict=True)] == [
             True
         ] * 2
-        assert found.mail[0].body == letter
+        assert (found.mail[0].body == letter) is True  # a comparison of values would take minutes
 
     @on_backend
     async def test_large_metadata_and_many_tags_come_back(self, backend: Backend) -> None:
