@@ -60,6 +60,19 @@ def _mail(play: Play, handle: Handle[int]) -> int:
 
 
 @workflow
+async def deaf(ctx: Context) -> int:
+    return await take(600)
+
+
+async def unread_signal(play: Play) -> object:
+    """It is in the journal all the same. If the worker is not told of it, it meets the end."""
+    handle = await play.start(deaf)
+    await play.began("take")
+    await play.again(lambda: handle.send(number, 1, id="a"))
+    return await play.end(handle)
+
+
+@workflow
 async def summing(ctx: Context) -> int:
     total = 0
     async for value in ctx.receive_all(number):
@@ -194,6 +207,7 @@ SCENARIOS = [
     Scenario("late signals", late_signals, (receiving,)),
     Scenario("late signals, replayed", late_signals, (receiving,), cached_runs=0),
     Scenario("a repeated signal", repeated_signal, (receiving,)),
+    Scenario("a signal that nobody reads", unread_signal, (deaf,), is_concurrent=True),
     Scenario("all signals", all_signals, (summing,), is_concurrent=True),
     Scenario("no signal in time", no_signal_in_time, (waiting_in_vain,)),
     Scenario("large messages", large_messages, (reading,)),

@@ -66,6 +66,25 @@ async def cancel_with_grace(play: Play) -> object:
     return await play.end(handle)
 
 
+async def run_past_its_time(play: Play) -> object:
+    return await play.run(tidying, timeout="3h")
+
+
+async def pause_during_a_step(play: Play) -> object:
+    """The step ends meanwhile; what follows from that waits."""
+    handle = await play.start(halting)
+    await play.began("take")
+    await play.again(lambda: play.app.runs.pause(handle.id, request_id="p"))
+    await play.has_status(handle.id, "paused")
+    await play.again(lambda: play.app.runs.resume(handle.id, request_id="r"))
+    return await play.end(handle)
+
+
+@workflow
+async def halting(ctx: Context) -> int:
+    return await add(await take(3 * 3600), 1)
+
+
 async def terminate(play: Play) -> object:
     handle = await play.start(tidying)
     await play.began("take")
@@ -253,6 +272,8 @@ SCENARIOS = [
     Scenario("cancel with cleanup", cancel_with_cleanup, (tidying,)),
     Scenario("cancel with grace", cancel_with_grace, (dawdling,)),
     Scenario("terminate", terminate, (tidying,)),
+    Scenario("a run past its time", run_past_its_time, (tidying,)),
+    Scenario("a pause during a step", pause_during_a_step, (halting,), is_concurrent=True),
     Scenario("generations", generations, (turning,)),
     Scenario("generations that stream", streaming_generations, (turning,)),
     Scenario("chunks of a last frame", chunks_of_a_last_frame, (sending_and_turning,)),
