@@ -95,6 +95,26 @@ def test_what_good_workflows_do_is_left_alone(imports: str, statement: str) -> N
     assert found(imports, statement) == []
 
 
+ORDER = "class Order:\n    tags: set[str]\n    numbers: set[int]\n    names: list[str]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "codes"),
+    [
+        ("order = Order()\nfor tag in order.tags: pass", ["SW109"]),
+        ("def each(order: Order):\n    return list(order.tags)\neach(ctx)", ["SW109"]),
+        ("order = Order()\nfor tag in sorted(order.tags): pass", []),
+        ("order = Order()\nfor number in order.numbers: pass", []),
+        ("order = Order()\nfor name in order.names: pass", []),
+        ("order = Order()\nfor name in order.nothing: pass", []),
+        ("for name in ctx.tags: pass", []),
+        ("order = Order()\norder = ctx\nfor tag in order.tags: pass", []),
+    ],
+)
+def test_the_order_of_a_field_that_is_a_set_is_found(statement: str, codes: list[str]) -> None:
+    assert found(ORDER, statement) == codes
+
+
 def test_the_examples_are_clean_where_they_do_not_show_a_mistake() -> None:
     findings = lint_files(sorted((ROOT / "examples").glob("*.py")))
 

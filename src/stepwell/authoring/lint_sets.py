@@ -46,6 +46,8 @@ def is_set(node: ast.AST | None, scope: Scope, aliases: int = 0) -> bool:
             return scope.qualified(function) in ("builtins.set", "builtins.frozenset")
         case ast.BinOp(left=left, op=operator, right=right) if isinstance(operator, _OPERATORS):
             return is_set(left, scope, aliases) or is_set(right, scope, aliases)
+        case ast.Attribute(value=ast.Name() as owner, attr=field):
+            return _is_set_field(owner, field, scope)
         case ast.Name(id=name):
             return aliases < _MAX_ALIASES and _is_set_name(name, scope, aliases + 1)
         case _:
@@ -75,6 +77,26 @@ def _is_set_name(name: str, scope: Scope, aliases: int) -> bool:
     return all(
         is_set(item.node, where, aliases) if item.annotation is None else _is_set_annotation(item.annotation, where)
         for item in bindings
+    )
+
+
+def _is_set_field(owner: ast.Name, field: str, scope: Scope) -> bool:
+    """Whether `order.tags` is annotated as a set, in the class that the name `order` is annotated with or made of."""
+    found = scope.find(owner.id)
+    if found is None or len(found[1]) != 1:
+        return False
+    where, (binding,) = found[0], found[1]
+    made_of = binding.node.func if isinstance(binding.node, ast.Call) else None
+    kind = binding.annotation or made_of
+    definition = None if kind is None else where.definition(kind)
+    if definition is None or not isinstance(definition.node, ast.ClassDef):
+        return False
+    return any(
+        isinstance(item, ast.AnnAssign)
+        and isinstance(item.target, ast.Name)
+        and item.target.id == field
+        and _is_set_annotation(item.annotation, definition.scope)
+        for item in definition.node.body
     )
 
 
