@@ -106,8 +106,8 @@ def test_code_that_fits_all_runs_may_be_deployed(folder: Path, capsys: pytest.Ca
     code, out, err = checked(capsys, "flows.py", "--live", URL)
 
     assert (code, out.splitlines()) == (0, ["flows.py:18:5: SW301 print() prints again on each replay: use ctx.log"])
-    assert "order: 5 of 5 live runs replayed, none would break; 0 finished, none changed" in err
-    assert "quick: 0 of 0 live runs replayed, none would break; 3 finished, none changed" in err
+    assert "order: 5 of 5 live runs replayed, none would break; no finished runs replayed" in err
+    assert "quick: no live runs; the newest 3 finished runs replayed, none changed" in err
 
 
 def test_runs_that_break_for_one_reason_are_told_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +165,7 @@ def test_finished_runs_that_differ_do_not_fail_the_check(folder: Path, capsys: p
     assert code == 0
     assert "3 runs of quick finished, and would now go another way at flows.py:27, in quick: history has" in out
     assert "cure" not in out
-    assert "quick: 0 of 0 live runs replayed, none would break; 3 finished, 3 changed" in err
+    assert "quick: no live runs; the newest 3 finished runs replayed, 3 changed" in err
 
 
 def test_strict_fails_on_what_is_otherwise_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ from stepwell.cli.replays import (
     Replayed,
     Replays,
     Sample,
+    Tally,
     by_difference,
     by_warning,
     kind_name,
@@ -219,15 +220,23 @@ class _Telling:
             note("no run was replayed: mend the files first")
             return
         for tally in replays.tallies:
-            live = (
-                f"{tally.replayed} of {_count(tally.live, 'live run')} replayed, {tally.broken or 'none'} would break"
-            )
-            finished = f"{tally.finished} finished, {tally.changed or 'none'} changed"
-            note(f"{kind_name(tally.workflow, tally.version)}: {live}; {finished}")
+            note(f"{kind_name(tally.workflow, tally.version)}: {_live_text(tally)}; {_finished_text(tally)}")
         if not replays.tallies and not replays.orphans:
             note("there are no runs")
         if replays.broken:
             note("do not deploy; how to change code under live runs: docs/versions.md")
+
+
+def _live_text(tally: Tally) -> str:
+    if not tally.live:
+        return "no live runs"
+    return f"{tally.replayed} of {_count(tally.live, 'live run')} replayed, {tally.broken or 'none'} would break"
+
+
+def _finished_text(tally: Tally) -> str:
+    if not tally.finished:
+        return "no finished runs replayed"
+    return f"the newest {_count(tally.finished, 'finished run')} replayed, {tally.changed or 'none'} changed"
 
 
 def _examples(runs: list[Replayed]) -> str:
