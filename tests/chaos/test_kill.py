@@ -14,7 +14,7 @@ from tests.chaos.fleet import WITHIN, Fleet, chance, times
 from tests.chaos.journals import completed_steps, journals
 
 RUNS = 60
-KILLS = int(os.environ.get("STEPWELL_CHAOS_KILLS", times(100, 1000)))
+KILLS = int(os.environ.get("STEPWELL_CHAOS_KILLS", times(60, 1000)))
 
 
 async def kill_until_done(url: str, log: Path, choice: random.Random) -> tuple[list[int], int]:

@@ -14,7 +14,7 @@ from tests.chaos.fleet import WITHIN, Fleet, chance, times
 from tests.chaos.journals import Journal, completed_steps, journals, received
 
 RUNS = 24
-STOPS = times(4, 40)
+STOPS = times(3, 40)
 
 
 class Window(NamedTuple):

@@ -13,7 +13,7 @@ from stepwell.runtime.options import WorkerOptions
 
 LOG = os.environ.get("CHAOS_LOG", "")
 LEASE_MS = 2000
-ROUNDS = 4
+ROUNDS = 3
 BULK = 30_000
 OPTIONS = WorkerOptions(lease_ms=LEASE_MS, margin_ms=500, poll_ms=200, concurrency=50)
 go_on = Signal("go_on", int)
