@@ -58,6 +58,16 @@ async def fails(ctx: Context, order: Old) -> int:
     raise RuntimeError("no luck")
 
 
+async def in_a_thread(ctx: Context, order: Old) -> int:
+    return await asyncio.to_thread(int)
+
+
+async def spins(ctx: Context, order: Old) -> int:
+    while order:
+        await asyncio.sleep(0)
+    return 0
+
+
 async def fails_at_once(ctx: Context, order: Old) -> int:
     raise RuntimeError("no luck")
 
@@ -106,6 +116,19 @@ def test_code_that_would_spoil_a_run_that_goes_on_is_reported(stepwell: Stepwell
     assert not report.is_ok
     assert report.difference is not None
     assert why in report.difference.why
+
+
+@pytest.mark.parametrize(("after", "cure"), [(in_a_thread, "do it in a step"), (spins, "await something in the loop")])
+def test_what_a_body_may_not_do_is_told_in_the_same_words_for_all_runs(
+    stepwell: StepwellTest, after: Body, cure: str
+) -> None:
+    report = replayed(stepwell, waits, after)
+
+    assert not report.is_ok
+    assert report.difference is not None
+    assert "order-7" in (report.error or "")
+    assert "order-7" not in report.difference.why
+    assert report.difference.cure.startswith(cure)
 
 
 def test_code_that_ends_earlier_is_a_warning(stepwell: StepwellTest) -> None:

@@ -6,6 +6,7 @@ live replay takes, so that the arguments of each step can be compared too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from stepwell.engine.fold import Fold
 from stepwell.engine.function import FunctionProgram
 from stepwell.engine.mismatch import Difference
 from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, StepCommand
-from stepwell.errors import ActivationError
+from stepwell.errors import ActivationError, SpinError
 from stepwell.model.entries import Created, Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.runs import Status, Wait
@@ -92,7 +93,7 @@ def replay_frames(
         error = None if difference is None else difference.why
     except ActivationError as activation_error:
         error = str(activation_error)
-        difference = _difference_of(activation_error)
+        difference = _difference_of(activation_error, run)
     report = ReplayReport(
         run=run,
         workflow=workflow.id,
@@ -127,11 +128,14 @@ def _warnings(lines: Sequence[Line], asked: Mapping[CommandId, int], *, is_early
         yield "the code has finished where history goes no further; the run will end when it is next driven"
 
 
-def _difference_of(error: ActivationError) -> Difference:
+def _difference_of(error: ActivationError, run: RunId) -> Difference:
     found = getattr(error, "difference", None)
     if isinstance(found, Difference):
         return found
-    return Difference(why=f"{type(error).__name__}: {error}", cure="do it in a step")
+    # In the same words for all runs, or they could not be told together.
+    text = re.sub(rf"\brun {re.escape(run)}(?!\w)", "the run", str(error).removeprefix(f"run {run}: "))
+    cure = "await something in the loop that does not wait" if isinstance(error, SpinError) else "do it in a step"
+    return Difference(why=text, cure=cure)
 
 
 def _differs(entry: StepCompleted, asked: int | None) -> bool:
