@@ -12,7 +12,7 @@ from tests.chaos import zigzag
 from tests.chaos.fleet import WITHIN, Fleet, chance, spawn, stepwell, times
 from tests.chaos.journals import Journal, completed_steps, journals, received
 
-RUNS = 16
+RUNS = times(16, 200)
 OUTAGES = times(3, 100)
 COPIES = times(1, 20)
 

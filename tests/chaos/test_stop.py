@@ -13,8 +13,8 @@ from tests.chaos import zigzag
 from tests.chaos.fleet import WITHIN, Fleet, chance, times
 from tests.chaos.journals import Journal, completed_steps, journals, received
 
-RUNS = 24
 STOPS = times(3, 40)
+RUNS = 8 * STOPS
 
 
 class Window(NamedTuple):
