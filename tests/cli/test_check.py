@@ -283,6 +283,32 @@ app = Stepwell(include=[__name__], lifespan=resources)
     assert checked(capsys, "flows.py", "--live", URL)[0] == 0
 
 
+def test_payloads_are_read_as_the_app_writes_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = """
+from stepwell import Codec, Stepwell
+
+class Rot:
+    def encrypt(self, data: bytes) -> bytes:
+        return bytes(byte ^ 1 for byte in data)
+
+    decrypt = encrypt
+
+app = Stepwell("sqlite:///sealed.db", include=[__name__], codec=Codec(cipher=Rot()))
+"""
+    (folder / "sealed.py").write_text(FLOWS + app)
+
+    async def make() -> None:
+        sealed = load_module("sealed.py")
+        async with sealed.app:
+            await (await sealed.app.start(sealed.quick, 1)).result()
+
+    asyncio.run(make())
+    _, out, _ = checked(capsys, "sealed.py", "--live", "sqlite:///sealed.db", "--json")
+
+    (run,) = msgspec.json.decode(out)["replays"]
+    assert (run["workflow"], run["error"]) == ("quick", None)
+
+
 # --- files
 
 
