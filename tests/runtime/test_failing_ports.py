@@ -53,6 +53,14 @@ async def talking(ctx: Context) -> int:
 
 
 @workflow
+async def saying_more(ctx: Context) -> None:
+    ctx.send(lines, "first")
+    await ctx.receive(texts)
+    ctx.send(lines, "second")
+    await ctx.sleep("1h")
+
+
+@workflow
 async def hearing(ctx: Context) -> int:
     return len(await ctx.receive(texts))
 
@@ -144,3 +152,19 @@ def test_mail_for_a_run_that_is_held_is_looked_for_until_there_is_an_answer(monk
 
 async def _lasts() -> bool:
     return "last" in ran
+
+
+def test_a_reader_of_a_stream_who_is_not_told_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[saying_more]) as app:
+            app.client.look_seconds = 0.05
+            failing(monkeypatch, app.backend.queue, "notify", times=1000)
+            handle = await app.start(saying_more)
+            stream = handle.stream(lines)
+            async with asyncio.timeout(5):
+                assert await anext(stream) == "first"
+                await handle.send(texts, "go on")
+                assert await anext(stream) == "second"
+            await stream.aclose()  # type: ignore[attr-defined]
+
+    run(scenario())

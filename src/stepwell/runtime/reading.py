@@ -100,7 +100,9 @@ async def _changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool,
                     await asyncio.sleep(_SETTLE_POLL)
             yield is_last
             if not is_last:
-                await rung.wait()
+                with contextlib.suppress(TimeoutError):  # notices may be lost
+                    async with asyncio.timeout(client.look_seconds):
+                        await rung.wait()
     finally:
         listener.cancel()
         end.cancel()
