@@ -12,9 +12,9 @@ from stepwell.model.ids import RunId
 from stepwell.ports import Chunks
 from stepwell.runtime.chunks import Chunk, decode_chunk, stream_key
 from stepwell.runtime.client import Client
+from stepwell.runtime.patience import delays
 
 _PAGE = 500
-_SETTLE_POLL = 0.05
 
 
 class StreamChunk(Struct, frozen=True, kw_only=True):
@@ -79,6 +79,14 @@ def _seen(chunk: Chunk, index: int, seen: dict[str, str]) -> StreamChunk:
     return StreamChunk(index=index, source=chunk.source, attempt=chunk.attempt, raw=chunk.value, restarts=restarts)
 
 
+async def _settled(client: Client, run: RunId) -> None:
+    """Wait until the worker of an ended run has written the last chunks. If it has died, that takes a lease."""
+    for delay in delays():
+        if (await client.head(run)).is_settled:
+            return
+        await asyncio.sleep(delay)
+
+
 async def _changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool, None]:
     """Yields when the stream may have grown; True: the run has ended, so this is the last time."""
     rung = asyncio.Event()
@@ -96,8 +104,7 @@ async def _changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool,
             is_last = end.done()
             if is_last:
                 end.result()
-                while not (await client.head(run)).is_settled:  # its worker may be writing the last chunks still
-                    await asyncio.sleep(_SETTLE_POLL)
+                await _settled(client, run)
             yield is_last
             if not is_last:
                 with contextlib.suppress(TimeoutError):  # notices may be lost
