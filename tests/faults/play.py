@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from msgspec import structs
 
-from stepwell import BackendError, Codec, Handle, Head, RunError, Stepwell, Workflow, current_step
+from stepwell import BackendError, Codec, Handle, Head, RunError, Stepwell, Stream, Workflow, current_step
 from stepwell.authoring.registry import Registry
 from stepwell.backends.memory.world import World
 from stepwell.model.ids import RunId
@@ -121,6 +121,14 @@ class Play:
         """Start a run and wait for its end."""
         return await self.end(await self.start(workflow, *input, **options))
 
+    async def read(self, handle: Handle[Any], stream: Stream[T]) -> list[T]:
+        """All of a stream, when its run has ended."""
+
+        async def chunks() -> list[T]:
+            return [chunk async for chunk in handle.stream(stream)]
+
+        return await self.again(chunks)
+
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until the condition holds."""
         while not condition():
@@ -160,12 +168,17 @@ Script = Callable[[Play], Awaitable[object]]
 
 
 class Scenario(NamedTuple):
-    """One feature, used once. `is_concurrent`: things happen at the same time in it, so that their order in the journal
-    may be another one when a call was repeated later. `cached_runs`: 0 makes the worker replay whatever was parked."""
+    """One feature, used once.
+
+    `answer`: what its script gives, as JSON has it. `is_concurrent`: things happen at the same time in it, so that
+    their order in the journal may be another one when a call was repeated later. `cached_runs`: 0 makes the worker
+    replay whatever was parked.
+    """
 
     name: str
     script: Script
     workflows: tuple[Workflow[Any, Any], ...]
+    answer: object
     is_concurrent: bool = False
     cached_runs: int = 100
 

@@ -138,7 +138,9 @@ async def sending_and_turning(ctx: Context, turn: int) -> int:
 
 
 async def chunks_of_a_last_frame(play: Play) -> object:
-    return await play.run(sending_and_turning, 1)
+    handle = await play.start(sending_and_turning, 1)
+    end = await play.end(handle)
+    return [end, await play.read(handle, turns)]
 
 
 @workflow
@@ -267,24 +269,63 @@ async def leaving_a_child(ctx: Context) -> int:
 
 
 SCENARIOS = [
-    Scenario("pause and resume", pause_and_resume, (pausing,)),
-    Scenario("pause and resume, replayed", pause_and_resume, (pausing,), cached_runs=0),
-    Scenario("cancel with cleanup", cancel_with_cleanup, (tidying,)),
-    Scenario("cancel with grace", cancel_with_grace, (dawdling,)),
-    Scenario("terminate", terminate, (tidying,)),
-    Scenario("a run past its time", run_past_its_time, (tidying,)),
-    Scenario("a pause during a step", pause_during_a_step, (halting,), is_concurrent=True),
-    Scenario("generations", generations, (turning,)),
-    Scenario("generations that stream", streaming_generations, (turning,)),
-    Scenario("chunks of a last frame", chunks_of_a_last_frame, (sending_and_turning,)),
-    Scenario("generations with children", generations_with_children, (hiring_and_turning, doubling, lasting)),
-    Scenario("a run retried by policy", run_retry_policy, (trying_again, doubling)),
-    Scenario("a failed run retried", retry_of_a_failed_run, (giving_up,)),
-    Scenario("forks", fork, (forking, doubling)),
-    Scenario("a fork without an id", fork_without_an_id, (doubling,)),
-    Scenario("a start that is repeated", start_twice, (doubling,)),
-    Scenario("a failed run restarted", restart_of_a_failed_run, (giving_up,)),
-    Scenario("start many", start_many, (doubling,), is_concurrent=True),
-    Scenario("delete", delete, (forking, doubling)),
-    Scenario("purge", purge, (giving_up, doubling, leaving_a_child)),
+    Scenario("pause and resume", pause_and_resume, (pausing,), 3),
+    Scenario("pause and resume, replayed", pause_and_resume, (pausing,), 3, cached_runs=0),
+    Scenario("cancel with cleanup", cancel_with_cleanup, (tidying,), ["RunCancelledError", "cancelled: enough"]),
+    Scenario(
+        "cancel with grace",
+        cancel_with_grace,
+        (dawdling,),
+        ["RunCancelledError", "terminated: still running after the grace of its cancel"],
+    ),
+    Scenario("terminate", terminate, (tidying,), ["RunCancelledError", "terminated: at once"]),
+    Scenario(
+        "a run past its time",
+        run_past_its_time,
+        (tidying,),
+        ["RunError", "TimeoutError: the run took longer than its timeout"],
+    ),
+    Scenario("a pause during a step", pause_during_a_step, (halting,), 10801, is_concurrent=True),
+    Scenario("generations", generations, (turning,), 3),
+    Scenario("generations that stream", streaming_generations, (turning,), 4),
+    Scenario("chunks of a last frame", chunks_of_a_last_frame, (sending_and_turning,), [3, [1, 11, 2, 12, 3, 13]]),
+    Scenario("generations with children", generations_with_children, (hiring_and_turning, doubling, lasting), 4),
+    Scenario(
+        "a run retried by policy",
+        run_retry_policy,
+        (trying_again, doubling),
+        ["RunError", "ValueError: no luck with 2"],
+    ),
+    Scenario(
+        "a failed run retried",
+        retry_of_a_failed_run,
+        (giving_up,),
+        [
+            ["RunError", "ValueError: no luck with 20002"],
+            "giving_up-retry",
+            ["RunError", "ValueError: no luck with 20002"],
+            ["RunError", "ValueError: no luck with 20002"],
+        ],
+    ),
+    Scenario(
+        "forks",
+        fork,
+        (forking, doubling),
+        [[2, 20000, 2, 3, 8], [2, 20000, 2, 3, 8], [2, 20000, 2, 3, 8], [70, 20000, 2, 3, 8]],
+    ),
+    Scenario("a fork without an id", fork_without_an_id, (doubling,), ["doubling-fork", 9]),
+    Scenario("a start that is repeated", start_twice, (doubling,), [2, 2, 4, 4]),
+    Scenario(
+        "a failed run restarted",
+        restart_of_a_failed_run,
+        (giving_up,),
+        [
+            ["RunError", "ValueError: no luck with 20002"],
+            ["RunError", "ValueError: no luck with 20002"],
+            ["RunError", "ValueError: no luck with 20002"],
+        ],
+    ),
+    Scenario("start many", start_many, (doubling,), [2, 4, 6], is_concurrent=True),
+    Scenario("delete", delete, (forking, doubling), [[2, 20000, 2, 3, 8], True]),
+    Scenario("purge", purge, (giving_up, doubling, leaving_a_child), [["young"], True]),
 ]

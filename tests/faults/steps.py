@@ -244,8 +244,14 @@ async def streaming(ctx: Context) -> int:
     return 1
 
 
+SENT_BY_BODY = ["first", "second", "third", "fourth", "last"]
+SENT_BY_STEPS = ["a 0", "a 1", "a 2", "attempt 2", "done"]
+
+
 async def streams(play: Play) -> object:
-    return await play.run(streaming)
+    handle = await play.start(streaming)
+    end = await play.end(handle)
+    return [end, await play.read(handle, body_lines), await play.read(handle, step_lines)]
 
 
 @workflow
@@ -285,22 +291,28 @@ async def patches(play: Play) -> object:
 
 
 SCENARIOS = [
-    Scenario("plain steps", plain_steps, (plain,)),
-    Scenario("gather", gather, (gathering,), is_concurrent=True),
-    Scenario("a task group with a failure", task_group_with_a_failure, (grouping,), is_concurrent=True),
-    Scenario("a time limit", time_limit, (timing_out,)),
-    Scenario("a retried step", retried_step, (retrying,)),
-    Scenario("a failed step", failed_step, (failing,)),
-    Scenario("heartbeats", heartbeats, (counting,)),
-    Scenario("a saga", saga, (booking,)),
-    Scenario("a map", map_of_steps, (mapping,), is_concurrent=True),
-    Scenario("a short sleep", short_sleep, (sleeping,)),
-    Scenario("a long sleep", long_sleep, (sleeping,)),
-    Scenario("a long sleep, replayed", long_sleep, (sleeping,), cached_runs=0),
-    Scenario("metadata and tags", metadata_and_tags, (noting,)),
-    Scenario("streams", streams, (streaming,)),
-    Scenario("streams, replayed", streams, (streaming,), cached_runs=0),
-    Scenario("large payloads", large_payloads, (filling,), cached_runs=0),
-    Scenario("a large result", large_result, (large_results,)),
-    Scenario("patches", patches, (patching,), cached_runs=0),
+    Scenario("plain steps", plain_steps, (plain,), 8),
+    Scenario("gather", gather, (gathering,), [3, 2, 2, 4], is_concurrent=True),
+    Scenario(
+        "a task group with a failure",
+        task_group_with_a_failure,
+        (grouping,),
+        "step fail failed after 1 attempt: ValueError: this one",
+        is_concurrent=True,
+    ),
+    Scenario("a time limit", time_limit, (timing_out,), 2),
+    Scenario("a retried step", retried_step, (retrying,), 3),
+    Scenario("a failed step", failed_step, (failing,), ["RunError", "ValueError: for good"]),
+    Scenario("heartbeats", heartbeats, (counting,), 4),
+    Scenario("a saga", saga, (booking,), ["RunError", "ValueError: no car"]),
+    Scenario("a map", map_of_steps, (mapping,), [3, 1, 2, 5, 4], is_concurrent=True),
+    Scenario("a short sleep", short_sleep, (sleeping,), 2),
+    Scenario("a long sleep", long_sleep, (sleeping,), 61),
+    Scenario("a long sleep, replayed", long_sleep, (sleeping,), 61, cached_runs=0),
+    Scenario("metadata and tags", metadata_and_tags, (noting,), [4, {"count": 5, "state": "half way", "who": "me"}]),
+    Scenario("streams", streams, (streaming,), [1, SENT_BY_BODY, SENT_BY_STEPS]),
+    Scenario("streams, replayed", streams, (streaming,), [1, SENT_BY_BODY, SENT_BY_STEPS], cached_runs=0),
+    Scenario("large payloads", large_payloads, (filling,), 60000, cached_runs=0),
+    Scenario("a large result", large_result, (large_results,), 20001),
+    Scenario("patches", patches, (patching,), [2, 4, 6], cached_runs=0),
 ]

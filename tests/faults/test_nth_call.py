@@ -58,6 +58,7 @@ def _play(scenario: Scenario, fault: Fault | None) -> tuple[Played, Seen]:
 def _undisturbed(name: str) -> Seen:
     _, seen = _play(SCENARIOS[name], None)
     assert not seen.complaints, "\n".join(seen.complaints)
+    assert seen.story.answer == SCENARIOS[name].answer
     return seen
 
 
