@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import datetime
 import importlib
 import os
@@ -24,7 +25,7 @@ from typing import Any
 import pytest
 from tests.engine.loops import Run
 
-from stepwell.engine.purity import cure_of
+from stepwell.engine.purity import PurityWatch, _both, cure_of
 
 
 def impure(call: Any) -> list[str]:
@@ -36,60 +37,60 @@ def impure(call: Any) -> list[str]:
     return [text.partition(" at ")[0] for text in run.loop.impure]
 
 
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: time.time(), "time.time()"),
-        (lambda: time.monotonic(), "time.monotonic()"),
-        (lambda: time.time_ns(), "time.time_ns()"),
-        (lambda: time.perf_counter(), "time.perf_counter()"),
-        (lambda: datetime.datetime.now(), "datetime.now()"),
-        (lambda: datetime.datetime.now(datetime.UTC), "datetime.now()"),
-        (lambda: datetime.date.today(), "date.today()"),
-        (lambda: random.random(), "random.random()"),
-        (lambda: random.randint(1, 6), "random.randint()"),
-        (lambda: random.choice([1, 2]), "random.choice()"),
-        (lambda: random.getrandbits(8), "random.getrandbits()"),
-        (lambda: uuid.uuid4(), "uuid.uuid4()"),
-        (lambda: os.urandom(4), "os.urandom()"),
-        (lambda: open(os.devnull).close(), "open()"),
-        (lambda: time.sleep(0), "time.sleep()"),
-        (lambda: random.SystemRandom().random(), "random.random()"),
-        (lambda: random.Random(), "random.Random()"),
-        (lambda: secrets.token_hex(), "secrets.token_hex()"),
-        (lambda: os.listdir("."), "os.listdir()"),
-        (lambda: os.getenv("HOME"), "os.getenv()"),
-        (lambda: os.environ.get("HOME"), "os.environ"),
-        (lambda: os.environ["PATH"], "os.environ"),
-        (lambda: Path(os.devnull).read_text(), "Path.read_text()"),
-        (lambda: Path(os.devnull).exists(), "Path.exists()"),
-        (lambda: subprocess.run([sys.executable, "-c", ""], check=True), "subprocess.run()"),
-        (lambda: threading.Thread(target=int).start(), "threading.Thread.start()"),
-        (lambda: sqlite3.connect(":memory:").close(), "sqlite3.connect()"),
-        (lambda: tempfile.gettempdir(), "tempfile.gettempdir()"),
-        (lambda: shutil.which("nothing of this name"), "shutil.which()"),
-    ],
-)
+FOUND: list[tuple[Any, str]] = [
+    (lambda: time.time(), "time.time()"),
+    (lambda: time.monotonic(), "time.monotonic()"),
+    (lambda: time.time_ns(), "time.time_ns()"),
+    (lambda: time.perf_counter(), "time.perf_counter()"),
+    (lambda: datetime.datetime.now(), "datetime.now()"),
+    (lambda: datetime.datetime.now(datetime.UTC), "datetime.now()"),
+    (lambda: datetime.date.today(), "date.today()"),
+    (lambda: random.random(), "random.random()"),
+    (lambda: random.randint(1, 6), "random.randint()"),
+    (lambda: random.choice([1, 2]), "random.choice()"),
+    (lambda: random.getrandbits(8), "random.getrandbits()"),
+    (lambda: uuid.uuid4(), "uuid.uuid4()"),
+    (lambda: os.urandom(4), "os.urandom()"),
+    (lambda: open(os.devnull).close(), "open()"),
+    (lambda: time.sleep(0), "time.sleep()"),
+    (lambda: random.SystemRandom().random(), "random.random()"),
+    (lambda: random.Random(), "random.Random()"),
+    (lambda: secrets.token_hex(), "secrets.token_hex()"),
+    (lambda: os.listdir("."), "os.listdir()"),
+    (lambda: os.getenv("HOME"), "os.getenv()"),
+    (lambda: os.environ.get("HOME"), "os.environ"),
+    (lambda: os.environ["PATH"], "os.environ"),
+    (lambda: Path(os.devnull).read_text(), "Path.read_text()"),
+    (lambda: Path(os.devnull).exists(), "Path.exists()"),
+    (lambda: subprocess.run([sys.executable, "-c", ""], check=True), "subprocess.run()"),
+    (lambda: threading.Thread(target=int).start(), "threading.Thread.start()"),
+    (lambda: sqlite3.connect(":memory:").close(), "sqlite3.connect()"),
+    (lambda: tempfile.gettempdir(), "tempfile.gettempdir()"),
+    (lambda: shutil.which("nothing of this name"), "shutil.which()"),
+]
+
+
+@pytest.mark.parametrize(("call", "name"), FOUND)
 def test_calls_that_replay_cannot_repeat_are_found(call: Any, name: str) -> None:
     assert impure(call) == [name]
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: uuid.UUID(int=5),
-        lambda: uuid.uuid5(uuid.NAMESPACE_DNS, "a"),
-        lambda: datetime.datetime.fromisoformat("2026-01-01"),
-        lambda: random.Random(5),
-        lambda: [3, 1].sort(),
-        lambda: asyncio.get_running_loop().time(),
-        lambda: {}.get([].__len__()),
-        lambda: Path("a") / "b",
-        lambda: Path("a").with_suffix(".b").name,
-        lambda: os.path.join("a", "b"),
-        lambda: sorted(collections.UserDict({"a": 1}).items()),
-    ],
-)
+LEFT_ALONE: list[Any] = [
+    lambda: uuid.UUID(int=5),
+    lambda: uuid.uuid5(uuid.NAMESPACE_DNS, "a"),
+    lambda: datetime.datetime.fromisoformat("2026-01-01"),
+    lambda: random.Random(5),
+    lambda: [3, 1].sort(),
+    lambda: asyncio.get_running_loop().time(),
+    lambda: {}.get([].__len__()),
+    lambda: Path("a") / "b",
+    lambda: Path("a").with_suffix(".b").name,
+    lambda: os.path.join("a", "b"),
+    lambda: sorted(collections.UserDict({"a": 1}).items()),
+]
+
+
+@pytest.mark.parametrize("call", LEFT_ALONE)
 def test_calls_that_replay_repeats_are_left_alone(call: Any) -> None:
     assert impure(call) == []
 
@@ -161,3 +162,33 @@ def test_a_profiler_in_c_is_left_in_place(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "getprofile", object)
     run.finish()
     assert run.loop.impure == []
+
+
+def judged(call: Any) -> list[str]:
+    """What is found in the events of a call, when they are looked at afterwards: a profiler itself is not traced."""
+    events: list[tuple[FrameType, str, Any]] = []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, arg: events.append((frame, event, arg)))
+    try:
+        with contextlib.suppress(RuntimeError):  # no loop is running here
+            call()
+    finally:
+        sys.setprofile(before)
+    found: list[str] = []
+    watch = PurityWatch(found)
+    for frame, event, arg in events:
+        watch._see(frame, event, arg)
+    return [text.partition(" at ")[0] for text in found]
+
+
+def test_events_are_judged_alike_at_any_time() -> None:
+    assert [judged(call) for call, _ in FOUND] == [[name] for _, name in FOUND]
+    assert [found for call in LEFT_ALONE for found in judged(call)] == []
+    assert judged(lambda: [time.time() for _ in range(2)]) == ["time.time()"]
+
+
+def test_two_profilers_see_each_event() -> None:
+    seen: list[str] = []
+    both = _both(lambda *_: seen.append("first"), lambda *_: seen.append("second"))
+    both(sys._getframe(), "call", None)
+    assert seen == ["first", "second"]
