@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
@@ -184,3 +188,30 @@ class CleanupContract(Contract):
         await created(backend, new_run("stays"))
         assert await backend.store.delete(ids) == [True] * 300
         assert [head.id for head in (await backend.store.search(RunQuery())).runs] == ["stays"]
+
+    @on_backend
+    async def test_a_deletion_and_late_calls_agree(self, backend: Backend) -> None:
+        store = backend.store
+        for round in range(12):
+            run = f"r{round}"
+            claim = await owned_run(backend, run)
+            end = HeadChange(status="failed", wake_at=None, release=True)
+            assert await store.append([frame(2, run=run, owner=claim, mail=0, head=end)]) == ["ok"]
+            calls: list[Coroutine[Any, Any, list[Any]]] = [
+                store.delete([RunId(run)]),
+                store.deliver([message("late", run=run)]),
+                store.append([frame(3, run=run, owner=claim)]),
+                store.create([new_run(run, b"new")]),
+            ]
+            places = [(at + round) % 4 for at in range(4)]
+            answers = await asyncio.gather(*[calls[at] for at in places])
+            deleted, delivered, appended, there = (answers[places.index(at)][0] for at in range(4))
+            assert deleted is True or there is None  # the new run is not settled
+            assert appended in ("lost", "missing")
+            assert delivered.answer in ("closed", "missing", "ok")
+            found = (await store.load([Wanted(RunId(run), -1)]))[0]
+            assert (found is None) == (there is not None)
+            if found is not None:
+                assert found.frames == ((1, b"new"),)
+                assert [item.id for item in found.mail] == ["late"] * (delivered.answer == "ok")
+                assert found.head.mail == len(found.mail)
