@@ -26,7 +26,8 @@ from stepwell.testing import FaultyBackend, NthCall, VirtualClock, VirtualLoop
 from stepwell.testing.faults import How
 
 T = TypeVar("T")
-Side = Literal["worker", "client"]
+Side = Literal["worker", "client", "both"]
+"""Whose calls count. "both": client and worker are one process, which holds the runs that it starts at once."""
 
 _MINUTE_MS = 60_000
 # Virtual time costs only what is done in it, so the safety nets are wide: each look is a call, and each call a play.
@@ -212,12 +213,14 @@ async def _play(scenario: Scenario, fault: Fault | None, look: Look[T]) -> tuple
     url = f"memory://play-{id(loop):x}"
 
     def app(side: Side | None) -> App:
-        return App(url, loop.clock, scenario, policy if fault is not None and fault.side == side else None)
+        is_faulty = fault is not None and (side == fault.side or (side == "client" and fault.side == "both"))
+        return App(url, loop.clock, scenario, policy if is_faulty else None)
 
     with _complaints(loop, policy) as complaints:
         async with app(None) as observer, app("client") as client:
             playing = Play(client, observer)
-            async with _workers(app, policy), asyncio.timeout(_ENDS_WITHIN):
+            is_one = fault is not None and fault.side == "both"
+            async with client.worker() if is_one else _workers(app, policy), asyncio.timeout(_ENDS_WITHIN):
                 answer = await _answer(scenario, playing)
                 await _settled(playing)
             happened, call = (False, "") if policy is None else (policy.happened, policy.call)

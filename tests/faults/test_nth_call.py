@@ -33,6 +33,20 @@ WAYS: list[tuple[Side, How]] = [
     ("client", "after"),
     ("client", "twice"),
 ]
+TOGETHER = [
+    "plain steps",
+    "a retried step",
+    "a long sleep",
+    "large payloads",
+    "streams",
+    "late signals",
+    "a hook of one's own",
+    "an awaited child",
+    "cancel with cleanup",
+    "start many",
+    "a failed run restarted",
+]
+"""Played once more with client and worker in one process, where a start takes another way."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -47,7 +61,7 @@ def _play(scenario: Scenario, fault: Fault | None) -> tuple[Played, Seen]:
     async def look(playing: Play, played: Played) -> Seen:
         journals = await journals_of(playing)
         # Clients write no journals. What several workers wrote shall replay like what one did.
-        is_replayed = fault is None or fault.side == "worker"
+        is_replayed = fault is None or fault.side != "client"
         complaints = [*played.complaints, *await leftovers(playing, journals, replay=is_replayed)]
         return Seen(await story(scenario, playing, played, journals), counted(played, journals), complaints)
 
@@ -65,6 +79,16 @@ def _undisturbed(name: str) -> Seen:
 @pytest.mark.parametrize(("side", "how"), WAYS, ids=[f"{side}-{how}" for side, how in WAYS])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_whichever_call_goes_wrong_the_same_is_journaled(name: str, side: Side, how: How) -> None:
+    _make_each_go_wrong(name, side, how)
+
+
+@pytest.mark.parametrize("how", ["before", "after", "twice"])
+@pytest.mark.parametrize("name", TOGETHER)
+def test_client_and_worker_in_one_process_journal_the_same(name: str, how: How) -> None:
+    _make_each_go_wrong(name, "both", how)
+
+
+def _make_each_go_wrong(name: str, side: Side, how: How) -> None:
     usual = _undisturbed(name)
 
     for n in count(1):
