@@ -320,6 +320,7 @@ class Activation:
         return writer
 
     def _ended(self) -> None:
+        self._cancel_timer()  # who sees one takes the run for idle
         for step in self.running.values():
             step.stop()
         self.running.clear()
@@ -365,7 +366,7 @@ class Activation:
 
     def _rest(self) -> None:
         """Nothing arrived: wait for what is under way, for a near timer, or let the run go."""
-        if self.is_gone or self._mail_task is not None:
+        if self.is_gone or self._mail_task is not None or self.driver.ended is not None:
             return
         driver = self.driver
         if self.mail_known > driver.mail:
