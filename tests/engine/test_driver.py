@@ -79,3 +79,15 @@ def test_a_message_that_two_looks_into_the_inbox_found_is_journaled_once() -> No
     machine.driver.add_mail(decision, [late, late])
     assert decision.entries.count(late) == 1
     assert machine.driver.mail == 1
+
+
+def test_what_the_body_noted_in_the_frame_of_a_pause_is_known_to_the_next_owner() -> None:
+    machine = Machine(["seq", ["note", "x"], ["step", "a"]], Random(1))
+    machine.send(PauseRequested())
+    machine.follow(machine.driver.feed(machine.inbox, machine.now))
+    machine.inbox = []
+    before = machine.driver.program.metadata
+    machine.crash()
+    assert machine.driver.program.outcome is None
+    assert machine.driver.program.metadata == before
+    assert machine.driver.program.take_notes() == []
