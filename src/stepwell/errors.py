@@ -113,11 +113,18 @@ class NotInWorkflowError(DefinitionError):
 
 
 class BackendError(StepwellError):
-    """The backend could not do what was asked. Runs stay as they were."""
+    """The backend could not do what was asked. Runs stay as they were.
+
+    `is_final`: it did nothing, and will do no more when asked again before somebody has mended it.
+    """
+
+    is_final = False
 
 
 class BackendVersionError(BackendError):
     """The data was written by a newer version; nothing was changed."""
+
+    is_final = True
 
 
 class FatalError(StepwellError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,5 +167,18 @@ def test_a_reader_of_a_stream_who_is_not_told_looks_by_itself(monkeypatch: pytes
                 await handle.send(texts, "go on")
                 assert await anext(stream) == "second"
             await stream.aclose()  # type: ignore[attr-defined]
+
+    run(scenario())
+
+
+def test_a_start_that_can_never_be_done_fails_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        url = f"sqlite:///{tmp_path / 'runs.db'}"
+        async with Stepwell(url, include=[talking], worker=False) as app:
+            await app.start(talking)
+        async with Stepwell(f"{url}?read_only=true", include=[talking], worker=False) as app:
+            async with asyncio.timeout(5):
+                with pytest.raises(BackendError, match="read-only"):
+                    await app.start(talking)
 
     run(scenario())

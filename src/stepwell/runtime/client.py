@@ -306,8 +306,8 @@ class Client:
         for delay in delays():
             try:
                 return await call()
-            except BackendError:
-                if loop.time() + delay > until:
+            except BackendError as error:
+                if error.is_final or loop.time() + delay > until:
                     raise
                 await asyncio.sleep(delay)
         raise AssertionError("the delays have no end")

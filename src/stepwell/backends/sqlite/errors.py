@@ -25,6 +25,15 @@ _CURES = {
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its directory exists and is writable for this user",
     sqlite3.SQLITE_TOOBIG: "cannot hold a value of this size",
 }
+_FINAL = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_TOOBIG,
+}
+"""Until an operator does something."""
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -44,7 +53,9 @@ def translated(error: sqlite3.Error, path: str) -> BackendError:
         if _is_closed(error):
             return BackendError(f"the database {path} was closed")
         return BackendError(f"the database {path} failed: {error}")
-    return BackendError(f"the database {path} {cure} ({error})")
+    found = BackendError(f"the database {path} {cure} ({error})")
+    found.is_final = _code(error) in _FINAL
+    return found
 
 
 def _is_closed(error: sqlite3.Error) -> bool:
