@@ -269,6 +269,8 @@ class Fold:
             case Sent():
                 self.sends.append((self.origin.base, entry))
                 self.lines.append(line)
+            case MetadataChanged() | Patched() | Dropped():
+                self.lines.append(line)  # the body did this; a pause holds back only what comes to it
             case _:
                 self._keep(line)
 
