@@ -121,7 +121,8 @@ class Fleet:
             process.terminate()
         for process in self.processes:
             process.communicate(timeout=WITHIN)
-            assert process.returncode == 0
+            # A process that was only just starting did not hear it yet.
+            assert process.returncode in (0, -signal.SIGTERM)
         for path in self.errors:
             assert "Traceback" not in path.read_text(), path.read_text()[-4000:]
 

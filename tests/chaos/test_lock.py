@@ -39,9 +39,10 @@ async def say(process: subprocess.Popen[str], text: str) -> str:
 
 
 async def read_while_locked(url: str) -> None:
-    answer = await asyncio.to_thread(stepwell, "runs", "list", "--backend", url)
-    assert answer.returncode == 0, answer.stderr
-    assert "run-0-0" in answer.stdout
+    for command in (["runs", "list"], ["runs", "show", "run-0-0"]):
+        answer = await asyncio.to_thread(stepwell, *command, "--backend", url)
+        assert answer.returncode == 0, answer.stderr
+        assert "run-" in answer.stdout
 
 
 async def lock_until_done(directory: Path, choice: random.Random) -> tuple[list[Journal], list[Path]]:
