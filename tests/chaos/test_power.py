@@ -12,8 +12,8 @@ from tests.chaos import zigzag
 from tests.chaos.fleet import WITHIN, Fleet, chance, spawn, stepwell, times
 from tests.chaos.journals import Journal, completed_steps, journals, received
 
-RUNS = times(16, 200)
-OUTAGES = times(3, 100)
+RUNS = times(16, 100)
+OUTAGES = times(3, 50)
 COPIES = times(1, 20)
 
 
@@ -49,7 +49,7 @@ async def die_and_go_on(path: Path, log: Path, choice: random.Random) -> list[Jo
         with Fleet(url, log, module="zigzag") as fleet:
             for _ in range(OUTAGES):
                 other = spawn("checkpoints", str(path), errors=log.with_name("checkpoints.err"))
-                await asyncio.sleep(choice.uniform(0.4, 0.9))
+                await asyncio.sleep(choice.uniform(0.4, 1.2))
                 other.kill()
                 fleet.kill_all()
                 other.communicate()

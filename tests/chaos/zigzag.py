@@ -15,7 +15,8 @@ LOG = os.environ.get("CHAOS_LOG", "")
 LEASE_MS = 2000
 ROUNDS = 3
 BULK = 30_000
-OPTIONS = WorkerOptions(lease_ms=LEASE_MS, margin_ms=500, poll_ms=200, concurrency=50)
+# Workers die here for no fault of their runs, perhaps many times before one of these has got anywhere.
+OPTIONS = WorkerOptions(lease_ms=LEASE_MS, margin_ms=500, poll_ms=200, concurrency=50, max_takes=1000)
 go_on = Signal("go_on", int)
 
 
