@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 from tests.helpers import run, until
 
-from stepwell import BackendError, Context, Handle, Retry, Signal, Stepwell, Stream, Workflow, step, workflow
+from stepwell import (
+    BackendError,
+    Context,
+    Handle,
+    Retry,
+    Signal,
+    Stepwell,
+    Stream,
+    Workflow,
+    current_step,
+    step,
+    workflow,
+)
 from stepwell.runtime.options import WorkerOptions
 
 go = Signal("go", str)
@@ -135,5 +149,69 @@ def test_a_run_that_fails_before_anything_was_journaled_starts_over() -> None:
         async with Stepwell("memory://", include=[fails_before_its_first_step]) as app:
             handle = await app.start(fails_before_its_first_step)
             assert await handle.result(timeout="5s") == 3
+
+    run(scenario())
+
+
+@step(retry=None)
+async def linger(turn: int) -> str:
+    if turn == 0:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)  # what a step does when it is told to stop
+    await asyncio.sleep(0.05)
+    current_step().heartbeat("alive")  # which is journaled, and then the run may come to rest
+    await asyncio.sleep(0.05)
+    return f"turn {turn}"
+
+
+@workflow
+async def cut_short(ctx: Context, turn: int) -> str:
+    if turn == 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await linger(turn)
+        ctx.continue_as_new(1)
+    return await linger(turn)
+
+
+def test_a_step_that_is_told_to_stop_is_not_taken_for_its_namesake_in_the_next_generation() -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[cut_short]) as app:
+            handle = await app.start(cut_short, 0)
+            assert await handle.result(timeout=5) == "turn 1"
+
+    run(scenario())
+
+
+@workflow
+async def left_behind(ctx: Context, turn: int) -> str:
+    if turn == 0:
+        left = asyncio.create_task(slowly(turn))
+        await add_one(1)
+        assert not left.done()
+        ctx.continue_as_new(1)
+    return await slowly(turn)
+
+
+@step(retry=None)
+async def slowly(turn: int) -> str:
+    seen.append(f"{turn} begins")
+    await asyncio.sleep(0.05)
+    seen.append(f"{turn} ends")
+    return f"turn {turn}"
+
+
+seen: list[str] = []
+
+
+def test_a_step_that_a_generation_left_behind_is_stopped_and_answers_for_no_other() -> None:
+    async def scenario() -> None:
+        seen.clear()
+        async with Stepwell("memory://", include=[left_behind]) as app:
+            handle = await app.start(left_behind, 0)
+            assert await handle.result(timeout=5) == "turn 1"
+        assert seen == ["0 begins", "1 begins", "1 ends"]
 
     run(scenario())

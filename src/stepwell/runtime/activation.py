@@ -106,9 +106,10 @@ class Activation:
         if self._in_flight is None:
             self.advance(time)
 
-    def step_ended(self, id: CommandId) -> None:
-        """The step's task is over."""
-        self.running.pop(id, None)
+    def step_ended(self, step: RunningStep) -> None:
+        """The step's task is over. By then another may have its id: one of the next generation."""
+        if self.running.get(step.id) is step:
+            del self.running[step.id]
 
     def mail_arrived(self, mail: int | None = None) -> None:
         """There is, or may be, mail in the inbox."""
@@ -259,6 +260,7 @@ class Activation:
             self._ended()
             return
         if self.driver.continued is not None:
+            self._stop_steps()
             self.driver = self.driver.successor()
             self.advance()
             return
@@ -270,6 +272,11 @@ class Activation:
             self.advance()
         else:
             self._rest()
+
+    def _stop_steps(self) -> None:
+        for step in self.running.values():
+            step.stop()
+        self.running.clear()
 
     def _start(self, command: StepCommand) -> None:
         if command.id in self.running or command.id in self._tasks or self.is_draining:
@@ -285,7 +292,7 @@ class Activation:
         """A step that may hold the interpreter for long begins when the longer lease is the store's."""
         is_held = await self.worker.leases.extend(self)
         self._tasks.pop(command.id, None)
-        if is_held and command.id in self.driver.steps:
+        if is_held and self.driver.steps.get(command.id) is command:
             self.running[command.id] = self.worker.steps.start(self, command)
 
     def _copy_chunks(self, sends: Iterable[tuple[int, Sent]]) -> None:
@@ -321,9 +328,7 @@ class Activation:
 
     def _ended(self) -> None:
         self._cancel_timer()  # who sees one takes the run for idle
-        for step in self.running.values():
-            step.stop()
-        self.running.clear()
+        self._stop_steps()
         ended = self.driver.ended
         assert ended is not None, "called when the end is durable"
         if not self.driver.obligations() and not self._writers:
@@ -481,9 +486,7 @@ class Activation:
             return
         self.is_gone = True
         self._cancel_timer()
-        for step in self.running.values():
-            step.stop()
-        self.running.clear()
+        self._stop_steps()
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()

@@ -45,7 +45,7 @@ class StepOwner(Protocol):
     @property
     def base(self) -> int: ...
     def arrive(self, entry: Entry, time: int) -> None: ...
-    def step_ended(self, id: CommandId) -> None: ...
+    def step_ended(self, step: RunningStep) -> None: ...
     def writer(self, stream: str) -> StreamWriter: ...
 
 
@@ -166,7 +166,7 @@ class RunningStep:
         if now - self._last_progress_at >= _PROGRESS_EVERY_MS:
             self._last_progress_at = now
             entry = StepProgressed(id=self.id, progress=self._progress, attempt=self.command.attempt)
-            self._on_loop(self.owner.arrive, entry, now)
+            self._on_loop(self._report, entry, now)
 
     def send(self, stream: Stream[Any], value: Any) -> None:
         """Queue a chunk; all are written before the result is."""
@@ -232,7 +232,7 @@ class RunningStep:
         """The attempt has ended. Cuts the circles that it is part of, so that it is freed without the collector."""
         leave_step()
         self.task = None
-        self.owner.step_ended(self.command.id)
+        self.owner.step_ended(self)
 
     async def _call(self, bound: BoundStep) -> Any:
         command = self.command
@@ -333,6 +333,10 @@ class RunningStep:
         if writer is None:
             writer = self._streams[stream] = self.owner.writer(stream)
         writer.write(source=self.id, attempt=self.command.attempt, k=k, value=raw, base=self.owner.base)
+
+    def _report(self, entry: Entry, now: int) -> None:
+        if not self.is_cancelled:
+            self.owner.arrive(entry, now)
 
     async def _flush(self) -> None:
         for writer in self._streams.values():
