@@ -32,7 +32,7 @@ from stepwell.model.failures import Failure
 from stepwell.model.ids import Claim, CommandId, MessageId, RunId, event_message_id, lineage
 from stepwell.model.messages import CancelRequested, Event, Message, Signal
 from stepwell.model.runs import Head
-from stepwell.ports import MAX_SEQ, Backend, Delivered, Delivery, NewRun, Wanted
+from stepwell.ports import MAX_SEQ, Backend, Clock, Delivered, Delivery, NewRun, Wanted
 from stepwell.runtime.bells import ring
 from stepwell.runtime.payloads import spilled_frame, spilled_message
 
@@ -55,8 +55,9 @@ def event_log(name: str) -> str:
 class Acts:
     """Performs acts through the ports of one backend."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, clock: Clock | None = None) -> None:
         self._backend = backend
+        self._clock = clock or backend.clock
 
     async def perform(self, driver: Driver, command: ActCommand) -> Failure | None:
         """Do it. None: done. A failure: it cannot be done, which the program shall know."""
@@ -103,7 +104,7 @@ class Acts:
             await ring(self._backend.queue, [topic])
 
     async def _start_child(self, driver: Driver, command: ActCommand, act: StartChild) -> Failure | None:
-        now = self._backend.clock.now()
+        now = self._clock.now()
         parent = Parent(
             run=driver.run,
             base=driver.origin.base,

@@ -270,7 +270,7 @@ class Stepwell:
         await self.client.check_same(start)
 
     def _new_start(self, ref: WorkflowRef[Any, Any], given: tuple[Any, ...], options: StartOptions) -> NewStart:
-        clock = self.backend.clock
+        clock = self.client.clock
         unknown = sorted(set(options) - set(StartOptions.__annotations__))
         if unknown:
             known = ", ".join(sorted(StartOptions.__annotations__))

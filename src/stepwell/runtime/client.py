@@ -25,7 +25,7 @@ from stepwell.model.ids import MessageId, RunId
 from stepwell.model.messages import Event, HookCompleted, Message, Signal
 from stepwell.model.runs import Head, RunQuery
 from stepwell.model.tokens import is_genuine, parse_token
-from stepwell.ports import MAX_SEQ, Backend, Delivered, Loaded, NewRun, Wanted
+from stepwell.ports import MAX_SEQ, Backend, Clock, Delivered, Loaded, NewRun, Wanted
 from stepwell.runtime.acts import Acts, LoggedEvent, due_topic, encode_event, event_log, subscription_tag
 from stepwell.runtime.bells import ring
 from stepwell.runtime.hub import Hub
@@ -59,6 +59,11 @@ class Client:
         self.worker: Worker | None = None
         self.look_seconds = 5.0
         self._watchers: list[asyncio.Task[None]] = []
+
+    @property
+    def clock(self) -> Clock:
+        """This machine's, corrected to the store's time where a worker is here to know it."""
+        return self.backend.clock if self.worker is None else self.worker.clock
 
     async def close(self) -> None:
         """Stop watching."""
@@ -115,8 +120,7 @@ class Client:
                 self.worker.unreserve()
 
     async def _new_run(self, start: NewStart) -> tuple[NewRun, Frame, float | None]:
-        clock = self.backend.clock
-        now = clock.now()
+        now = self.clock.now()
         created = start.created
         head = Head(
             id=start.id,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -34,10 +33,12 @@ from stepwell.runtime.hub import Hub
 from stepwell.runtime.leases import Leases
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
 from stepwell.runtime.options import WorkerOptions
+from stepwell.runtime.parked import ParkedDrivers
 from stepwell.runtime.patience import Trouble, until_answered
 from stepwell.runtime.payloads import loaded_frames, loaded_mail
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
+from stepwell.runtime.storeclock import StoreClock
 
 _log = logging.getLogger("stepwell")
 _DEBUG_LEASE_MS = 86_400_000
@@ -67,8 +68,8 @@ class Worker:
         self.backend = backend
         self.registry = registry
         self.options = options
-        self.clock = backend.clock
-        self.acts = Acts(backend)
+        self.clock = StoreClock(backend.clock)
+        self.acts = Acts(backend, self.clock)
         store = backend.store
         group = store.limits.group
         self.appends: Batcher[Append, Appended] = Batcher("append", store.append, group)
@@ -85,7 +86,7 @@ class Worker:
         self.active: dict[RunId, Activation] = {}
         self.has_stopped = asyncio.Event()
         self.hub = hub
-        self._cache: OrderedDict[tuple[RunId, int], Driver] = OrderedDict()
+        self._parked = ParkedDrivers(options.cached_runs)
         self._failures: dict[RunId, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.leases = Leases(self)
@@ -146,9 +147,7 @@ class Worker:
             task.cancel()
         if others:
             await asyncio.wait(others, timeout=5)
-        for driver in self._cache.values():
-            driver.evict()
-        self._cache.clear()
+        self._parked.clear()
         self.steps.close()
         self._conditions.close()
         self.has_stopped.set()
@@ -254,7 +253,9 @@ class Worker:
         limit = min(self.free, store.limits.group)
         serves = Serves(queues=self.options.queues, kinds=self.registry.kinds())
         ends = self._lease_ends()
+        asked_at = self.clock.machine_now()
         taken = await store.take(self.new_claim(), lease_ms=self.options.lease_ms, limit=limit, serves=serves)
+        self.clock.heard(taken.now, asked_at)
         if taken.heads:
             await self._load(taken.heads, ends)
         if len(taken.heads) == limit:
@@ -271,7 +272,7 @@ class Worker:
             heads = await self._without_suspects(heads)
         wanted = []
         for head in heads:
-            driver = self._cache.get(_life(head))
+            driver = self._parked.get(head)
             wanted.append(Wanted(head.id) if driver is None else Wanted(head.id, driver.seq, driver.mail))
         for head, loaded in zip(heads, await self.backend.store.load(wanted), strict=True):
             if loaded is not None and head.id not in self.active:
@@ -283,7 +284,7 @@ class Worker:
     async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
         # Everything is read before the run counts as held: what is held is renewed, begun or not.
         mail = await loaded_mail(self.backend.blobs, loaded.mail)
-        driver = self._cache.pop(_life(head), None)
+        driver = self._parked.pop(head)
         if driver is not None:
             if not loaded.frames and head.owner is not None:
                 driver.claim = head.owner
@@ -376,11 +377,8 @@ class Worker:
         self._failures.pop(activation.run, None)
         if activation.is_draining or self.options.cached_runs == 0:
             activation.driver.evict()
-            return
-        self._cache[_life(activation.head)] = activation.driver
-        while len(self._cache) > self.options.cached_runs:
-            _, driver = self._cache.popitem(last=False)
-            driver.evict()
+        else:
+            self._parked.keep(activation.head, activation.driver)
 
     def finished(self, activation: Activation, ended: Ended) -> None:
         """The run has ended and owes nothing."""
@@ -493,8 +491,3 @@ class Worker:
 
 def _takes(head: Head) -> int:
     return head.takes
-
-
-def _life(head: Head) -> tuple[RunId, int]:
-    """An id may be used again, for another run."""
-    return head.id, head.created_at
