@@ -35,6 +35,7 @@ from stepwell.runtime.chunks import StreamWriter
 T = TypeVar("T")
 
 _PROGRESS_EVERY_MS = 5000
+_HANG_SECONDS = 30.0
 
 
 class StepOwner(Protocol):
@@ -71,6 +72,7 @@ class StepRunner:
         self.leaked_threads = 0
         self.max_threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._hanging: asyncio.TimerHandle | None = None
 
     def start(self, owner: StepOwner, command: StepCommand) -> RunningStep:
         """Begin an attempt."""
@@ -83,12 +85,28 @@ class StepRunner:
             self._pool = ThreadPoolExecutor(self.max_threads, thread_name_prefix="stepwell-step")
         return self._pool
 
+    def leaked(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread works for nobody. All of them may, for a moment, when many runs are lost at once: that is no reason
+        to give up yet."""
+        self.leaked_threads += 1
+        if self.leaked_threads >= self.max_threads and self._hanging is None and self.on_exhausted is not None:
+            self._hanging = loop.call_later(_HANG_SECONDS, self.on_exhausted)
+
+    def returned(self) -> None:
+        """It has come back."""
+        self.leaked_threads -= 1
+        if self.leaked_threads < self.max_threads and self._hanging is not None:
+            self._hanging.cancel()
+            self._hanging = None
+
     def fraction(self) -> float:
         """A number in [0, 1) for jitter."""
         return int.from_bytes(self.clock.random_bytes(4)) / 2**32
 
     def close(self) -> None:
         """Let threads end; those that hang are left behind."""
+        if self._hanging is not None:
+            self._hanging.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -252,7 +270,12 @@ class RunningStep:
     async def _call_in_thread(self, fn: Callable[..., Any], limit: float | None) -> Any:
         command = self.command
         context = command.context.copy()
-        future = self.loop.run_in_executor(self.runner.pool, lambda: context.run(fn, *command.args, **command.kwargs))
+
+        def work() -> Any:
+            # It may have waited for a thread until nobody wants it any more.
+            return None if self.is_cancelled else context.run(fn, *command.args, **command.kwargs)
+
+        future = self.loop.run_in_executor(self.runner.pool, work)
         try:
             async with asyncio.timeout(limit):
                 return await asyncio.shield(future)
@@ -271,12 +294,10 @@ class RunningStep:
         runner = self.runner
         if future.done():
             return
-        runner.leaked_threads += 1
-        if runner.leaked_threads >= runner.max_threads and runner.on_exhausted is not None:
-            runner.on_exhausted()
+        runner.leaked(self.loop)
 
         def returned(future: asyncio.Future[Any]) -> None:
-            runner.leaked_threads -= 1
+            runner.returned()
             if not future.cancelled():
                 future.exception()
 
