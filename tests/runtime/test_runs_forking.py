@@ -457,3 +457,30 @@ def test_only_runs_that_failed_or_were_stopped_are_retried() -> None:
             assert [item.is_ok for item in results] == [False, False, False]
 
     run(scenario())
+
+
+@workflow
+async def own_token(ctx: Context) -> int:
+    await ctx.create_hook(int, token=f"token-of-{ctx.run_id}")
+    return await ctx.receive(go)
+
+
+def test_a_retry_frees_a_token_that_is_made_of_its_own_id(app_of: OpenApp) -> None:
+    async def scenario() -> None:
+        async with app_of(own_token) as app:
+            origin = await app.start(own_token, id="origin")
+
+            async def is_held(token: str) -> bool:
+                return await app.backend.store.resolve(token) is not None
+
+            await until(lambda: is_held("token-of-origin"))
+            await origin.cancel()
+            with pytest.raises(RunCancelledError):
+                await origin.result(timeout=5)
+            retry = app.handle(await app.runs.retry("origin", id="again"))
+            await until(lambda: is_held("token-of-again"))
+            await retry.send(go, 1)
+            assert await retry.result(timeout=5) == 1
+            assert not await is_held("token-of-again")
+
+    run(scenario())

@@ -403,7 +403,7 @@ class Driver:
             decision.stop.append(id)
 
     def _collect_act(self, decision: Decision, command: ActCommand) -> None:
-        if command.id not in self.fold.acts:
+        if self.fold.lacks(command):
             decision.entries.append(Intended(id=command.id, act=command.act))
             self.fold.intended(command.id, command.act)
         if command.id in self.fold.open_acts:

@@ -162,6 +162,11 @@ class Fold:
         sends, self.sends = self.sends, []
         return sends
 
+    def lacks(self, command: ActCommand) -> bool:
+        """Whether the journal does not hold this intention. The token of a fork's hook may contain the fork's id."""
+        known = self.acts.get(command.id)
+        return known is None or (isinstance(known, OpenHook) and known != command.act)
+
     def holds_outcome(self, id: CommandId) -> bool:
         """Whether the step ended while the run was paused, so that its body has not heard of it yet."""
         return any(isinstance(line.entry, StepCompleted | StepFailed) and line.entry.id == id for line in self.held)
