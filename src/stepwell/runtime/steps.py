@@ -85,11 +85,15 @@ class StepRunner:
             self._pool = ThreadPoolExecutor(self.max_threads, thread_name_prefix="stepwell-step")
         return self._pool
 
-    def leaked(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A thread works for nobody. All of them may, for a moment, when many runs are lost at once: that is no reason
-        to give up yet."""
+    def leaked(self, loop: asyncio.AbstractEventLoop, *, is_overdue: bool) -> None:
+        """A thread works for nobody. All of them may, for a moment, when many runs are lost at once: only threads past
+        their time limits are a reason to give up at once."""
         self.leaked_threads += 1
-        if self.leaked_threads >= self.max_threads and self._hanging is None and self.on_exhausted is not None:
+        if self.leaked_threads < self.max_threads or self.on_exhausted is None:
+            return
+        if is_overdue:
+            self.on_exhausted()
+        elif self._hanging is None:
             self._hanging = loop.call_later(_HANG_SECONDS, self.on_exhausted)
 
     def returned(self) -> None:
@@ -282,19 +286,19 @@ class RunningStep:
         except TimeoutError:
             if future.done():
                 raise
-            self._leak(future)
+            self._leak(future, is_overdue=True)
             self.is_cancelled = True
             raise _Overdue(f"the attempt took longer than its {limit:g} s; its thread goes on") from None
         except asyncio.CancelledError:
-            self._leak(future)
+            self._leak(future, is_overdue=False)
             raise
 
-    def _leak(self, future: asyncio.Future[Any]) -> None:
+    def _leak(self, future: asyncio.Future[Any], *, is_overdue: bool) -> None:
         """A thread cannot be stopped: its slot stays taken until it returns, and its late result is dropped."""
         runner = self.runner
         if future.done():
             return
-        runner.leaked(self.loop)
+        runner.leaked(self.loop, is_overdue=is_overdue)
 
         def returned(future: asyncio.Future[Any]) -> None:
             runner.returned()
