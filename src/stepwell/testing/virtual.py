@@ -149,10 +149,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         """As asyncio's; remembers which timers are housekeeping."""
         timer = super().call_at(when, callback, *args, context=context)
+        self.classify(timer)
+        return timer
+
+    def classify(self, timer: asyncio.TimerHandle) -> None:
+        """Remember whose timer it is: those of the worker's own rounds are no sign of life."""
         task = asyncio.current_task(self)
         if task is not None and task.get_name() in _HOUSEKEEPING:
             self._housekeeping.add(timer)
-        return timer
 
     def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
         """As asyncio's; time stands still until the function has returned."""

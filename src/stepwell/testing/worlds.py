@@ -143,14 +143,14 @@ class TestApp(Stepwell):
         """Whether there is something that the worker, or who waits for a run, will come upon by just looking."""
         if self._store is None:
             return False
-        if _at_once(self._store.peek_due(2**62, 1)):
+        if at_once(self._store.peek_due(2**62, 1)):
             return True
-        loaded = _at_once(self._store.load([Wanted(run, MAX_SEQ, MAX_SEQ) for run in self.hub.awaited()]))
+        loaded = at_once(self._store.load([Wanted(run, MAX_SEQ, MAX_SEQ) for run in self.hub.awaited()]))
         return any(run is not None and run.head.is_terminal for run in loaded)
 
     def live(self) -> tuple[Head, ...]:
         """The runs that have not ended."""
-        return () if self._store is None else _at_once(self._store.search(RunQuery(status=_LIVE))).runs
+        return () if self._store is None else at_once(self._store.search(RunQuery(status=_LIVE))).runs
 
     async def _open_backend(self) -> Backend:
         backend = await super()._open_backend()
@@ -180,7 +180,7 @@ def _waiting(head: Head) -> str:
     return f"run {head.id} waits for {waits}; the test sends nothing more"
 
 
-def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     """The answer of a port in memory, which never waits; so this works where nothing can be awaited."""
     try:
         coroutine.send(None)

@@ -1,0 +1,44 @@
+"""What clients do to runs in a simulation. Each is repeated with the same ids until it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from stepwell.authoring.messages import Event, Signal
+from stepwell.runtime.app import Stepwell
+from stepwell.testing.simulator.plans import EVENT
+from stepwell.testing.simulator.playing import play
+from stepwell.testing.simulator.scenarios import Action, RunScript
+
+NEWS = Event(EVENT, str)
+
+_Do = Callable[[Stepwell, RunScript, Action, str], Coroutine[Any, Any, Any]]
+
+
+def perform(app: Stepwell, script: RunScript, action: Action, number: int) -> Coroutine[Any, Any, Any]:
+    """Do the `number`-th action of a script."""
+    return _ACTIONS[action.kind](app, script, action, f"{script.id}-{number}")
+
+
+def _cancel(app: Stepwell, script: RunScript, action: Action, id: str) -> Coroutine[Any, Any, Any]:
+    grace = int(action.detail) / 1000 if action.detail else None
+    return app.runs.cancel(script.id, "on purpose", grace=grace, request_id=id)
+
+
+_ACTIONS: dict[str, _Do] = {
+    "signal": lambda app, script, action, id: app.handle(script.id).send(Signal(action.detail, str), id, id=id),
+    "publish": lambda app, _script, _action, id: app.publish(NEWS, id, id=id),
+    "hook": lambda app, script, _, id: app.complete(f"hook-{script.id}-1", id, id=id),
+    "cancel": _cancel,
+    "terminate": lambda app, script, _, id: app.runs.terminate(script.id, "on purpose", request_id=id),
+    "pause": lambda app, script, _, id: app.runs.pause(script.id, request_id=id),
+    "resume": lambda app, script, _, id: app.runs.resume(script.id, request_id=id),
+    "attach": lambda app, script, _action, _id: app.start(play, script.plan, id=script.id),
+    "fork": lambda app, script, _, id: app.runs.fork(script.id, id=f"{id}-fork"),
+    "retry": lambda app, script, _, id: app.runs.retry(script.id, id=f"{id}-retry"),
+    "restart": lambda app, script, _action, _id: app.start(
+        play, script.plan, id=script.id, on_conflict="restart_if_failed"
+    ),
+    "look": lambda app, script, _action, _id: app.runs.explain(script.id),
+}

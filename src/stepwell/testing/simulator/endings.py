@@ -1,0 +1,144 @@
+"""What must hold when all runs have ended: the results, the streams, the waiters, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from stepwell.backends.memory.world import World
+from stepwell.model.entries import ContinuedAsNew, Created, Ended, Entry, Frame, MetadataChanged, Received, Sent
+from stepwell.model.failures import NULL
+from stepwell.model.ids import RunId
+from stepwell.model.messages import CancelRequested, TerminateRequested
+from stepwell.runtime.app import Stepwell
+from stepwell.runtime.reading import read_stream
+from stepwell.runtime.replaying import replay_frames
+from stepwell.testing.simulator.fleet import Fleet
+from stepwell.testing.simulator.journals import REGISTRY, Journal
+from stepwell.testing.simulator.ledger import Ledger
+from stepwell.testing.simulator.oracle import fits, last_generation, may_raise, may_return
+from stepwell.testing.simulator.plans import Plan
+from stepwell.testing.simulator.playing import play
+
+Wrong = Callable[[int, str, str], None]
+
+_plan_of = msgspec.json.Decoder(Plan).decode
+_WAIT_S = 60.0
+
+
+class Endings:
+    """All runs of a simulation at its end. `wrong` takes what is not as it must be."""
+
+    def __init__(
+        self, journals: dict[RunId, Journal], fleet: Fleet, *, world: World, ledger: Ledger, wrong: Wrong
+    ) -> None:
+        self._journals = journals
+        self._fleet = fleet
+        self._world = world
+        self._ledger = ledger
+        self._wrong = wrong
+
+    async def check(self) -> None:
+        """Look at everything."""
+        for name, holder in self._world.names.items():
+            self._wrong(5, holder, f"has ended, and still holds the name {name}")
+        self._check_executions()
+        for run, journal in self._journals.items():
+            if run in self._world.runs:  # else it was deleted, by a restart under its id
+                await self._check_run(journal)
+
+    def _check_executions(self) -> None:
+        alive = {process.name for process in self._fleet.processes if not process.is_dead}
+        for execution in self._ledger.executions:
+            if not execution.over and execution.process in alive:
+                self._wrong(6, execution.run, f"step {execution.step} still runs in {execution.process}")
+
+    async def _check_run(self, journal: Journal) -> None:
+        run = journal.run
+        answer = await self._fleet.ask(lambda app: _facts(app, run))
+        if isinstance(answer, Exception):
+            self._wrong(5, run, f"cannot be read any more: {answer}")
+            return
+        frames, chunks, told = answer
+        ended = frames[-1][1].entries[-1]
+        assert isinstance(ended, Ended), "asked about runs that have ended"
+        if (told.status, bytes(told.value)) != (ended.status, bytes(ended.value)):
+            self._wrong(5, run, "who waits for it is told another end")
+        entries = [entry for _, frame in frames for entry in frame.entries]
+        for text in (*_wrong_results(ended, entries), *_wrong_leftovers(journal, self._world, chunks)):
+            self._wrong(7, run, text)
+        report = replay_frames(run, _last_generation(frames), play, REGISTRY)
+        if not report.is_ok:
+            self._wrong(8, run, str(report.error))
+
+
+async def _facts(app: Stepwell, run: RunId) -> tuple[list[tuple[int, Frame]], list[Raw], Ended]:
+    _, frames = await app.client.journal(run)
+    ended = await app.client.ended(run, _WAIT_S)
+    return frames, [chunk.raw async for chunk in read_stream(app.client, run, "chunks")], ended
+
+
+def _last_generation(frames: list[tuple[int, Frame]]) -> list[tuple[int, Frame]]:
+    first = max(i for i, (_, frame) in enumerate(frames) if i == 0 or isinstance(frame.entries[-1], ContinuedAsNew))
+    return frames[first:]
+
+
+def _wrong_results(ended: Ended, entries: list[Entry]) -> Iterator[str]:
+    created = entries[0]
+    assert isinstance(created, Created), "the first entry of a run"
+    plan = _plan_of(bytes(created.input))
+    messages = [entry.message for entry in entries if isinstance(entry, Received)]
+    cancels = [message for message in messages if isinstance(message, CancelRequested)]
+    match ended.status:
+        case "completed":
+            value = msgspec.json.decode(bytes(ended.value))
+            if not may_return(plan) or not fits(last_generation(plan), value):
+                yield f"no execution without faults gives {value}"
+            yield from _wrong_messages(value)
+        case "failed":
+            if not may_raise(plan) and not may_raise(last_generation(plan)):
+                yield f"failed, but its plan cannot: {ended.failure}"
+        case "cancelled":
+            if not cancels:
+                yield "was cancelled, but nobody asked for that"
+        case "terminated":
+            is_asked = any(isinstance(message, TerminateRequested) for message in messages)
+            if not is_asked and all(message.grace_ms is None for message in cancels):
+                yield "was terminated, but nobody asked for that"
+        case _:
+            if "kills" not in bytes(created.input).decode():
+                yield f"is {ended.status}: {ended.failure}"
+
+
+def _wrong_messages(value: Any) -> Iterator[str]:
+    """Each message is had once."""
+    got = list(_got(value))
+    if len(got) != len(set(got)):
+        yield f"had a message twice: {got}"
+
+
+def _got(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        if len(value) == 3 and value[0] == "got":
+            yield f"{value[1]} {value[2]}"
+        elif value[:1] not in (["child"], ["told"]):  # what children got is theirs
+            for item in value:
+                yield from _got(item)
+
+
+def _wrong_leftovers(journal: Journal, world: World, chunks: list[Raw]) -> Iterator[str]:
+    head = world.runs[journal.run].head
+    entries = [entry for frame in journal.frames for entry in frame.entries]
+    metadata = {key: bytes(value) for key, value in journal.created.metadata.items()}
+    for entry in entries:
+        if isinstance(entry, MetadataChanged):
+            metadata.update({key: bytes(value) for key, value in entry.values.items()})
+    metadata = {key: value for key, value in metadata.items() if value != bytes(NULL)}
+    if {key: bytes(value) for key, value in head.metadata.items()} != metadata:
+        yield f"its head holds the metadata {head.metadata}, its journal {metadata}"
+    sent = [bytes(entry.value) for entry in entries if isinstance(entry, Sent)]
+    if "~" not in journal.run and [bytes(chunk) for chunk in chunks] != sent:
+        yield f"its stream holds {[bytes(chunk) for chunk in chunks]}, it sent {sent}"

@@ -1,0 +1,179 @@
+"""What a run's journal has shown so far, and the rules that each new frame must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stepwell.authoring.context import function_program
+from stepwell.authoring.registry import Registry
+from stepwell.codec import Codec
+from stepwell.engine.driver import Driver
+from stepwell.model.entries import (
+    Act,
+    AttemptFailed,
+    ContinuedAsNew,
+    Created,
+    Ended,
+    Entry,
+    Frame,
+    Intended,
+    OpenHook,
+    Received,
+    StepCompleted,
+    StepFailed,
+    TimerFired,
+)
+from stepwell.model.ids import Claim, CommandId, MessageId, RunId
+from stepwell.model.runs import Head
+from stepwell.ports import Blobs, NewRun
+from stepwell.runtime.payloads import loaded_frames
+from stepwell.testing.simulator.ledger import MARK_BYTES
+from stepwell.testing.simulator.playing import ATTEMPTS, act, book, play, unbook
+from stepwell.testing.worlds import at_once
+
+REGISTRY = Registry([play, act, book, unbook], Codec())
+WITNESS = Claim("witness:0")
+
+Report = Callable[[int, RunId, str], None]
+"""Takes the invariant's number, the run, and what is wrong."""
+
+
+def driver_of(run: RunId, frames: list[tuple[int, Frame]]) -> Driver:
+    """A driver made of nothing but a journal, from the frame that begins its last generation."""
+    head = Head(id=run, workflow=play.id, created_at=0)
+    return Driver(head, frames, WITNESS, lambda origin: function_program(play, REGISTRY, origin))
+
+
+class Journal:
+    """The frames of one run as they came, and what follows from them."""
+
+    def __init__(self, new: NewRun, blobs: Blobs, report: Report) -> None:
+        run, bodies, mail = new.head.id, new.frames, new.head.mail
+        self.run = run
+        self.bodies: list[bytes] = []
+        self.frames: list[Frame] = []
+        self.base = 1
+        self.mail = mail
+        self.accepted: dict[MessageId, int] = {}
+        self.marks: set[bytes] = set()
+        self.intents: dict[CommandId, Act] = {}
+        self.ended: Ended | None = None
+        self.asked: set[CommandId] = set()
+        self.is_settled = False
+        self._given = len(bodies)
+        self._blobs = blobs
+        self._report = report
+        self._claim = ""
+        self._past: set[str] = set()
+        self._results: set[CommandId] = set()
+        self._attempts: dict[CommandId, int] = {}
+        for body in bodies:
+            self.add(body)
+
+    @property
+    def created(self) -> Created:
+        """The run's first entry."""
+        entry = self.frames[0].entries[0]
+        assert isinstance(entry, Created), "frame 1 holds it"
+        return entry
+
+    def generation(self, until: int | None = None) -> list[tuple[int, Frame]]:
+        """The frames of the generation that frame `until` (by default the last) belongs to, as far as that."""
+        last = len(self.frames) if until is None else until
+        base = last
+        while base > 1 and not isinstance(self.frames[base - 1].entries[-1], ContinuedAsNew):
+            base -= 1
+        return [(seq, self.frames[seq - 1]) for seq in range(base, last + 1)]
+
+    def driver(self, until: int | None = None) -> Driver:
+        """A fresh driver of that generation."""
+        return driver_of(self.run, self.generation(until))
+
+    def add(self, body: bytes) -> None:
+        """The next frame."""
+        ((_, frame),) = at_once(loaded_frames(self._blobs, [(1, body)]))
+        self.bodies.append(body)
+        self.frames.append(frame)
+        self.marks.update(MARK_BYTES.findall(body))
+        is_new = len(self.frames) > self._given
+        if is_new:
+            self._check_writer(frame)
+        for entry in frame.entries:
+            if self.ended is not None:
+                self._wrong(5, f"{type(entry).__name__} comes after the end")
+            self._add_entry(entry, frame, is_new=is_new)
+
+    def was_asked(self, step: CommandId) -> bool:
+        """Whether some beginning of the journal asks for this step."""
+        until = len(self.frames)
+        while step not in self.asked and until > 0:
+            driver = self.driver(until)
+            if driver.ended is None:
+                driver.feed([], driver.at)
+                self.asked.update(driver.steps)
+            driver.evict()
+            until -= 1
+        return step in self.asked
+
+    # --- inside
+
+    def _wrong(self, invariant: int, text: str) -> None:
+        self._report(invariant, self.run, f"frame {len(self.frames)}: {text}")
+
+    def _check_writer(self, frame: Frame) -> None:
+        if len(self.frames) > 1 and frame.at < self.frames[-2].at:
+            self._wrong(1, "time goes back")
+        if frame.by != self._claim:
+            if frame.by in self._past:
+                self._wrong(6, f"{frame.by} writes again, after {self._claim} has written")
+            self._past.add(self._claim)
+            self._claim = frame.by
+
+    def _add_entry(self, entry: Entry, frame: Frame, *, is_new: bool) -> None:
+        match entry:
+            case StepCompleted() | StepFailed() | AttemptFailed():
+                self._add_outcome(entry, is_new=is_new)
+            case TimerFired(due=due) if due > frame.at:
+                self._wrong(7, f"a timer due at {due} fired at {frame.at}")
+            case Received() if is_new:
+                self._add_message(entry)
+            case Intended(id=id, act=act):
+                self.intents[id] = act
+            case ContinuedAsNew():
+                self._begin_generation(entry)
+            case Ended():
+                self.ended = entry
+            case _:
+                pass
+
+    def _add_outcome(self, entry: StepCompleted | StepFailed | AttemptFailed, *, is_new: bool) -> None:
+        id, attempt = entry.id, entry.attempt
+        if not is_new:
+            pass
+        elif attempt != self._attempts.get(id, 0) + 1:
+            self._wrong(2, f"attempt {attempt} of step {id} follows attempt {self._attempts.get(id, 0)}")
+        elif attempt > ATTEMPTS:
+            self._wrong(2, f"step {id} was tried {attempt} times")
+        elif id in self._results:
+            self._wrong(2, f"step {id} has a second outcome")
+        if isinstance(entry, AttemptFailed):
+            self._attempts[id] = attempt
+        else:
+            self._results.add(id)
+
+    def _begin_generation(self, entry: ContinuedAsNew) -> None:
+        self.base = len(self.frames)
+        self.intents = {id: act for id, act in self.intents.items() if not isinstance(act, OpenHook)}
+        self._results.clear()
+        self._attempts.clear()
+        for frame in entry.history:
+            for kept in frame.entries:
+                if isinstance(kept, StepCompleted | StepFailed | AttemptFailed):
+                    self._add_outcome(kept, is_new=False)
+
+    def _add_message(self, entry: Received) -> None:
+        if entry.no != self.mail + 1:
+            self._wrong(3, f"message {entry.no} ({entry.id}) is journaled after message {self.mail}")
+        elif self.accepted.get(entry.id) != entry.no:
+            self._wrong(3, f"message {entry.no} ({entry.id}) was accepted as {self.accepted.get(entry.id)}")
+        self.mail = max(self.mail, entry.no)

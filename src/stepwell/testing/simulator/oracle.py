@@ -1,0 +1,141 @@
+"""Which results a plan may have when nothing goes wrong. Faults may change nothing about that.
+
+A wait that races a timer, or tasks that race each other, have several right answers: any execution without faults that
+is slow in the right places gives each of them. Everything else has one, up to the marks of executions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stepwell.testing.simulator.ledger import MARK
+from stepwell.testing.simulator.plans import (
+    Again,
+    Child,
+    Do,
+    Gather,
+    Group,
+    Limit,
+    Map,
+    Note,
+    Plan,
+    Race,
+    Saga,
+    Seq,
+    Try,
+    Wait,
+)
+from stepwell.testing.simulator.playing import ATTEMPTS
+
+
+def may_raise(plan: Plan) -> bool:
+    """Whether it can fail."""
+    match plan:
+        case Do(fails=fails):
+            return fails >= ATTEMPTS
+        case Seq(plans=plans) | Gather(plans=plans):
+            return any(may_raise(each) for each in plans)
+        case Limit(plan=inner) | Saga(plan=inner):
+            return may_raise(inner)
+        case Child(how="cancel" | "leave" | "abandon"):
+            return False
+        case Child(plan=inner):
+            return may_raise(inner)
+        case _:
+            return False
+
+
+def may_return(plan: Plan) -> bool:
+    """Whether it can come to a value."""
+    match plan:
+        case Do(fails=fails):
+            return fails < ATTEMPTS
+        case Seq(plans=plans) | Gather(plans=plans):
+            return all(may_return(each) for each in plans)
+        case Saga(plan=inner):
+            return may_return(inner)
+        case Child(how="await" | "tell", plan=inner):
+            return may_return(inner)
+        case _:
+            return True
+
+
+def last_generation(plan: Plan) -> Plan:
+    """The plan whose value is the run's."""
+    while isinstance(plan, Seq) and plan.plans and isinstance(plan.plans[-1], Again):
+        plan = plan.plans[-1].plan
+    return plan
+
+
+def fits(plan: Plan, value: Any) -> bool:
+    """Whether an execution without faults can answer this."""
+    if not isinstance(value, list) or not value:
+        return False
+    kind, *rest = value
+    match plan:
+        case Do(label=label, fails=fails):
+            return kind == "do" and fails < ATTEMPTS and _is_marked(label, rest)
+        case Wait(source=source, ms=ms):
+            if kind == "none":
+                return ms is not None and rest == [source]
+            return kind == "got" and len(rest) == 2 and rest[0] == source and isinstance(rest[1], str)
+        case Map(count=count):
+            return kind == "map" and len(rest) == count and all(_is_marked(f"m{i}", [v]) for i, v in enumerate(rest))
+        case Note(key=key):
+            return kind == "note" and rest[0] == key and rest[2] is True
+        case Again():
+            return False
+        case _:
+            return _branch_fits(plan, kind, rest)
+
+
+def _branch_fits(plan: Plan, kind: str, rest: Sequence[Any]) -> bool:
+    match plan:
+        case Seq(plans=plans):
+            return kind == "seq" and _all_fit(plans, rest)
+        case Gather(plans=plans):
+            return kind == "gather" and _all_fit(plans, rest)
+        case Group(plans=plans):
+            if kind == "group failed":
+                return any(may_raise(each) for each in plans)
+            return kind == "group" and _all_fit(plans, rest)
+        case Race(plans=plans):
+            return kind == "race" and bool(rest) and all(_won(plans, item) for item in rest)
+        case Limit(plan=inner):
+            return kind == "late" or (kind == "in time" and fits(inner, rest[0]))
+        case Try(plan=inner):
+            return may_raise(inner) if kind == "failed" else kind == "fine" and fits(inner, rest[0])
+        case Saga(plan=inner, fails=fails):
+            return kind == "undone" if fails else kind == "saga" and fits(inner, rest[1])
+        case Child():
+            return _child_fits(plan, kind, rest)
+        case _:
+            return kind == "slept"
+
+
+def _child_fits(plan: Child, kind: str, rest: Sequence[Any]) -> bool:
+    match plan.how:
+        case "await":
+            return kind == "child" and fits(plan.plan, rest[0])
+        case "cancel":
+            if kind == "stopped":
+                return rest[0] == "RunCancelledError" or may_raise(plan.plan)
+            return kind == "child" and fits(plan.plan, rest[0])
+        case "tell":
+            return kind == "told" and fits(Seq((Wait("ping", 20_000), plan.plan)), rest[1])
+        case _:
+            return kind == "started"
+
+
+def _all_fit(plans: Sequence[Plan], values: Sequence[Any]) -> bool:
+    return len(plans) == len(values) and all(map(fits, plans, values))
+
+
+def _won(plans: Sequence[Plan], item: Any) -> bool:
+    index, value = item
+    return may_raise(plans[index]) if value == "raised" else fits(plans[index], value)
+
+
+def _is_marked(label: str, values: Sequence[Any]) -> bool:
+    return len(values) == 1 and isinstance(values[0], str) and MARK.sub("", values[0]) == label

@@ -1,0 +1,168 @@
+"""Workflows as data: what a simulated run is told to do.
+
+A plan is a tree of operations, which `playing` carries out and `oracle` judges. What random plans look like is decided
+here: every shape of the authoring API, waits that race timers, and steps that fail, crash and come late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from msgspec import Struct
+
+SIGNALS = ("ping", "pong")
+EVENT = "news"
+
+
+class Do(Struct, frozen=True, tag="do", omit_defaults=True):
+    """A step: takes `ms`, fails in its first `fails` attempts (of 3), and kills its process in its first `kills`
+    executions. A `big` result is kept outside of the frame."""
+
+    label: str
+    ms: int = 0
+    fails: int = 0
+    kills: int = 0
+    big: bool = False
+
+
+class Sleep(Struct, frozen=True, tag="sleep"):
+    """A durable timer."""
+
+    ms: int
+
+
+class Seq(Struct, frozen=True, tag="seq"):
+    """One after another."""
+
+    plans: tuple[Plan, ...]
+
+
+class Gather(Struct, frozen=True, tag="gather"):
+    """All at once; the first failure is raised, the others go on."""
+
+    plans: tuple[Plan, ...]
+
+
+class Group(Struct, frozen=True, tag="group"):
+    """A TaskGroup: the first failure cancels the others."""
+
+    plans: tuple[Plan, ...]
+
+
+class Race(Struct, frozen=True, tag="race"):
+    """The first to finish counts; the others are cancelled."""
+
+    plans: tuple[Plan, ...]
+
+
+class Map(Struct, frozen=True, tag="map"):
+    """`ctx.map` over so many steps."""
+
+    count: int
+    concurrency: int
+
+
+class Limit(Struct, frozen=True, tag="limit"):
+    """`asyncio.timeout` around a plan."""
+
+    ms: int
+    plan: Plan
+
+
+class Try(Struct, frozen=True, tag="try"):
+    """Catches what the plan raises."""
+
+    plan: Plan
+
+
+class Saga(Struct, frozen=True, tag="saga"):
+    """Books, carries out the plan, books again; undoes its bookings if it fails."""
+
+    plan: Plan
+    fails: bool
+
+
+class Wait(Struct, frozen=True, tag="wait", omit_defaults=True):
+    """Receive a signal, an event ("news") or, for "hook", whatever completes a hook; `ms` is the timeout."""
+
+    source: str
+    ms: int | None = None
+    token: bool = False
+
+
+class Child(Struct, frozen=True, tag="child"):
+    """A child run: `await` it; start and `cancel` it; `leave` it to be cancelled with this run; `abandon` it;
+    `tell` it a ping and await it."""
+
+    plan: Plan
+    how: str
+
+
+class Note(Struct, frozen=True, tag="note"):
+    """Counts in the metadata, sends a chunk to the stream, asks for random numbers and for a patch."""
+
+    key: str
+
+
+class Again(Struct, frozen=True, tag="again"):
+    """`continue_as_new` with another plan. Only as the last operation of a run."""
+
+    plan: Plan
+
+
+Plan = Do | Sleep | Seq | Gather | Group | Race | Map | Limit | Try | Saga | Wait | Child | Note | Again
+
+_LEAVES = ("do", "do", "do", "do", "sleep", "wait", "wait", "map", "note")
+_BRANCHES = ("seq", "seq", "seq", "gather", "group", "race", "limit", "saga", "try", "child")
+_SEVERAL: dict[str, Callable[[tuple[Plan, ...]], Plan]] = {"seq": Seq, "gather": Gather, "group": Group, "race": Race}
+_TIMES = (0, 1, 7, 40, 300, 2_000, 9_000, 20_000, 45_000)
+
+
+def random_plan(choice: Random, depth: int = 3, *, is_child: bool = False) -> Plan:
+    """A plan of at most that depth. A child has no wait that only a client can end."""
+    kind = choice.choice(_BRANCHES if choice.random() < depth / 4 else _LEAVES)
+    if kind in _LEAVES:
+        return _leaf(kind, choice, is_child=is_child)
+    if kind == "child":
+        how = choice.choice(("await", "await", "await", "cancel", "leave", "abandon", "tell"))
+        return Child(random_plan(choice, depth - 2, is_child=True), how)
+
+    def one() -> Plan:
+        return random_plan(choice, depth - 1, is_child=is_child)
+
+    match kind:
+        case "limit":
+            return Limit(choice.choice(_TIMES), one())
+        case "try":
+            return Try(one())
+        case "saga":
+            return Saga(one(), choice.random() < 0.5)
+        case _:
+            return _SEVERAL[kind](tuple(one() for _ in range(choice.randint(1, 4))))
+
+
+def random_root(choice: Random) -> Plan:
+    """The plan of a run that a client starts."""
+    plan = random_plan(choice)
+    return Seq((plan, Again(random_plan(choice, 2)))) if choice.random() < 0.15 else plan
+
+
+def _leaf(kind: str, choice: Random, *, is_child: bool) -> Plan:
+    match kind:
+        case "sleep":
+            return Sleep(choice.choice(_TIMES))
+        case "wait":
+            source = choice.choice((*SIGNALS, *SIGNALS, EVENT, "hook"))
+            is_bounded = is_child or choice.random() < 0.6
+            ms = choice.choice(_TIMES[2:]) if is_bounded else None
+            return Wait(source, ms, token=source == "hook" and choice.random() < 0.5)
+        case "map":
+            return Map(choice.randrange(4), choice.randint(1, 3))
+        case "note":
+            return Note(choice.choice("xy"))
+        case _:
+            fails = choice.choice((0, 0, 0, 0, 0, 1, 2, 3))
+            kills = choice.choice((0,) * 24 + (1, 2))
+            ms = choice.choice((0, 0, 0, 3, 50, 1_500, 12_000))
+            return Do(choice.choice("abc"), ms, fails, kills, big=choice.random() < 0.03)

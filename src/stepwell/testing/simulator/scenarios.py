@@ -1,0 +1,209 @@
+"""A scenario: everything that happens in one simulation, as data. A seed makes one; shrinking makes it smaller."""
+
+from __future__ import annotations
+
+from random import Random
+
+from msgspec import Struct
+
+from stepwell.testing.simulator.plans import SIGNALS, Do, Plan, Seq, random_root
+
+FAULTY_MS = 90_000
+"""Faults begin within this time, and have ended soon after it."""
+
+
+class Crash(Struct, frozen=True, tag="crash"):
+    """A worker's process dies `turns` callbacks after `at`, and another is started `down_ms` later."""
+
+    worker: int
+    at: int
+    turns: int
+    down_ms: int
+
+
+class Drain(Struct, frozen=True, tag="drain"):
+    """A worker is stopped as for a deploy: it parks what it holds, and another is started."""
+
+    worker: int
+    at: int
+
+
+class Freeze(Struct, frozen=True, tag="freeze"):
+    """A worker stands still, and then goes on as if nothing had been: a zombie if its leases have ended."""
+
+    worker: int
+    at: int
+    ms: int
+
+
+class Slow(Struct, frozen=True, tag="slow"):
+    """All calls of a worker take up to `latency_ms` longer."""
+
+    worker: int
+    at: int
+    ms: int
+    latency_ms: int
+
+
+class Cut(Struct, frozen=True, tag="cut"):
+    """A worker does not reach the backend. If `answers_only`, its calls arrive, and only their answers are lost."""
+
+    worker: int
+    at: int
+    ms: int
+    answers_only: bool
+
+
+class Flaky(Struct, frozen=True, tag="flaky"):
+    """Of all calls, this share goes wrong: `how` is before (no effect), after (an effect, an error), twice, late (once
+    more a while later), or dies (the process, right before or after the effect). `port` limits it to one port."""
+
+    at: int
+    ms: int
+    how: str
+    share: float
+    port: str = ""
+
+
+class Bells(Struct, frozen=True, tag="bells"):
+    """Notices are lost, doubled or late, each this share of them."""
+
+    at: int
+    ms: int
+    lost: float
+    twice: float
+    late: float
+
+
+class Full(Struct, frozen=True, tag="full"):
+    """No write takes effect: the disk is full."""
+
+    at: int
+    ms: int
+
+
+class Jump(Struct, frozen=True, tag="jump"):
+    """A worker's clock, or the backend's (-1), jumps. The backend's goes forward only."""
+
+    worker: int
+    at: int
+    by_ms: int
+
+
+Fault = Crash | Drain | Freeze | Slow | Cut | Flaky | Bells | Full | Jump
+
+
+class Action(Struct, frozen=True):
+    """What a client does to a run at a time: signal, publish, cancel, terminate, pause, resume, fork, retry, attach
+    (start it again), restart, or look. `detail` is the signal's name, or the grace (ms) of a cancel."""
+
+    at: int
+    kind: str
+    detail: str = ""
+
+
+class RunScript(Struct, frozen=True):
+    """A run that a client starts, and what clients do to it."""
+
+    id: str
+    at: int
+    plan: Plan
+    actions: tuple[Action, ...] = ()
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What is the same all the time. `latency_ms`: how long a call may take. `skews_ms`: each worker's clock is off."""
+
+    workers: int = 2
+    lease_ms: int = 10_000
+    poll_ms: int = 4_000
+    cached_runs: int = 0
+    concurrency: int = 20
+    latency_ms: int = 20
+    skews_ms: tuple[int, ...] = (0, 0, 0)
+
+
+class Scenario(Struct, frozen=True, kw_only=True):
+    """One simulation. Chance that is not written down here comes from `seed`."""
+
+    seed: int
+    settings: Settings
+    runs: tuple[RunScript, ...]
+    faults: tuple[Fault, ...] = ()
+
+
+def random_scenario(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    choice = Random(f"scenario {seed}")
+    workers = choice.choice((1, 2, 2, 3))
+    return Scenario(
+        seed=seed,
+        settings=Settings(
+            workers=workers,
+            lease_ms=choice.choice((6_000, 10_000, 30_000)),
+            poll_ms=choice.choice((2_500, 4_000, 9_000)),
+            cached_runs=choice.choice((0, 2, 100)),
+            concurrency=choice.choice((1, 3, 20)),
+            latency_ms=choice.choice((0, 5, 20, 400)),
+            skews_ms=tuple(_skew(choice) for _ in range(workers)),
+        ),
+        runs=tuple(_script(choice, f"r{n}") for n in range(choice.choice((1, 1, 2, 3)))),
+        faults=tuple(_fault(choice, workers) for _ in range(choice.choice((0, 1, 2, 3, 4, 6)))),
+    )
+
+
+def _skew(choice: Random) -> int:
+    return choice.choice((0, 0, 0, choice.randint(-500, 500), choice.randint(-8_000, 8_000)))
+
+
+def _script(choice: Random, id: str) -> RunScript:
+    plan = random_root(choice)
+    actions = [_action(choice) for _ in range(choice.choice((0, 1, 2, 2, 4, 6)))]
+    return RunScript(id, choice.choice((0, 0, 500, 30_000)), plan, tuple(sorted(actions, key=lambda item: item.at)))
+
+
+def _action(choice: Random) -> Action:
+    kinds = ("signal",) * 5 + ("publish", "hook", "pause", "resume", "cancel", "terminate", "attach", "fork", "retry")
+    kind = choice.choice((*kinds, "look", "restart"))
+    detail = ""
+    if kind == "signal":
+        detail = choice.choice(SIGNALS)
+    elif kind == "cancel":
+        detail = choice.choice(("", "", "0", "5000"))
+    return Action(choice.randrange(FAULTY_MS), kind, detail)
+
+
+def _fault(choice: Random, workers: int) -> Fault:
+    at, ms = choice.randrange(FAULTY_MS), choice.choice((200, 3_000, 15_000, 40_000))
+    worker = choice.randrange(workers)
+    match choice.choice(
+        ("crash",) * 5 + ("freeze",) * 3 + ("slow", "cut", "cut", "bells", "full", "jump", "drain") + ("flaky",) * 5
+    ):
+        case "crash":
+            return Crash(worker, at, choice.choice((0, 1, 3, 10, 40)), choice.choice((1, 2_000, 20_000)))
+        case "drain":
+            return Drain(worker, at)
+        case "freeze":
+            return Freeze(worker, at, ms)
+        case "slow":
+            return Slow(worker, at, ms, choice.choice((500, 4_000)))
+        case "cut":
+            return Cut(worker, at, ms, choice.random() < 0.5)
+        case "bells":
+            return Bells(at, ms, choice.random(), choice.random() / 2, choice.random())
+        case "full":
+            return Full(at, ms)
+        case "jump":
+            ahead = choice.choice((3_000, 60_000, 3_600_000))
+            return Jump(worker, at, choice.choice((ahead, -ahead))) if choice.random() < 0.7 else Jump(-1, at, ahead)
+        case _:
+            how = choice.choice(("before", "after", "after", "twice", "late", "dies", "dies"))
+            port = choice.choice(("", "", "store", "store", "streams", "blobs"))
+            return Flaky(at, ms, how, choice.choice((0.02, 0.1, 0.3)), port)
+
+
+def poison_scenario(seed: int) -> Scenario:
+    """A run that kills its worker each time, beside one that does not."""
+    bad = RunScript("bad", 0, Do("a", kills=1_000))
+    good = RunScript("good", 0, Seq((Do("b"), Do("c"))))
+    return Scenario(seed=seed, settings=Settings(workers=2), runs=(bad, good))

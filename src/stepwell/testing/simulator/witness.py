@@ -1,0 +1,256 @@
+"""The witness: sees every call take effect, and holds each against the invariants of the design.
+
+It stands behind all faults, at the backend itself, and looks straight into it. What it checks is numbered as in section
+9 of the architecture. The first violation ends the simulation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextvars import copy_context
+from typing import Any
+
+from stepwell.backends.memory.side import MemoryBlobs
+from stepwell.backends.memory.world import World
+from stepwell.engine.fold import Fold, NotifyParent, Obligation, ReleaseName
+from stepwell.engine.program import ActCommand
+from stepwell.errors import ActivationError
+from stepwell.model.entries import CancelChild, SendSignal, StartChild
+from stepwell.model.ids import CommandId, RunId
+from stepwell.model.runs import TERMINAL, Head
+from stepwell.ports import Append, Delivered, Delivery, NewRun, Park
+from stepwell.testing.faults import Call
+from stepwell.testing.simulator.journals import Journal
+from stepwell.testing.simulator.ledger import MARK_BYTES, Execution
+from stepwell.testing.virtual import VirtualClock
+
+SOON_MS = 120_000
+"""Within this time, a run that can go on must be looked at again."""
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+    def __init__(self, invariant: int, run: str, text: str) -> None:
+        super().__init__(f"invariant {invariant}, run {run}: {text}")
+        self.invariant = invariant
+        self.run = run
+
+
+class Witness:
+    """All journals of one world, and what must hold about them."""
+
+    def __init__(self, world: World, clock: VirtualClock, *, max_takes: int, skew_ms: int) -> None:
+        self.context = copy_context()
+        self.found: asyncio.Future[Violation] = asyncio.get_running_loop().create_future()
+        self.journals: dict[RunId, Journal] = {}
+        self.last_change_ms = clock.now()
+        self._world = world
+        self._clock = clock
+        self._max_takes = max_takes
+        self.skew_ms = skew_ms
+        self._blobs = MemoryBlobs(world)
+        self._blob_marks: set[bytes] = set()
+        self._rested: dict[RunId, Head] = {}
+
+    def report(self, invariant: int, run: str, text: str) -> None:
+        """Something is wrong. What comes first counts."""
+        if not self.found.done():
+            self.found.set_result(Violation(invariant, run, text))
+
+    async def apply(self, call: Call) -> Any:
+        """Let the call take effect, and look at what it did."""
+        answer = await call.apply()
+        look = getattr(self, f"_after_{call.port}_{call.method}", None)
+        if look is not None and not self.found.done():
+            look(call.args, answer)
+        return answer
+
+    def began(self, execution: Execution, stands_on: Iterable[str]) -> None:
+        """A step's body begins: all that it stands on must be in the journal (invariant 2)."""
+        journal = self.journals.get(execution.run)
+        if journal is None:
+            self.report(2, execution.run, f"step {execution.step} runs, but there is no such run")
+            return
+        for mark in stands_on:
+            if mark.encode() not in journal.marks and mark.encode() not in self._blob_marks:
+                self.report(2, execution.run, f"step {execution.step} stands on {mark}, which is not durable")
+        if not journal.was_asked(execution.step):
+            self.report(2, execution.run, f"step {execution.step} runs, but no journal so far asks for it")
+
+    # --- after each call
+
+    def _after_store_create(self, args: tuple[Any, ...], answer: list[Head | None]) -> None:
+        runs: list[NewRun] = args[0]
+        for new, present in zip(runs, answer, strict=True):
+            if present is not None:
+                continue
+            run = new.head.id
+            if run in self.journals and not self.journals[run].is_settled:
+                self.report(1, run, "is created a second time")
+            journal = self.journals[run] = Journal(new, self._blobs, self.report)
+            self._check_parent(journal)
+            self._touched(run)
+
+    def _after_store_append(self, args: tuple[Any, ...], answer: list[str]) -> None:
+        appends: list[Append] = args[0]
+        for append, _ in zip(appends, answer, strict=True):
+            journal, stored = self.journals.get(append.run), self._world.runs.get(append.run)
+            if journal is None or stored is None:
+                continue
+            known = len(journal.bodies)
+            if sorted(stored.frames) != list(range(1, len(stored.frames) + 1)):
+                self.report(1, append.run, f"the journal has holes: {sorted(stored.frames)}")
+                return
+            if append.seq <= known and stored.frames[append.seq] != journal.bodies[append.seq - 1]:
+                self.report(1, append.run, f"frame {append.seq} has been changed")
+            for seq in range(known + 1, len(stored.frames) + 1):
+                journal.add(stored.frames[seq])
+                self.last_change_ms = self._clock.now()
+            self._touched(append.run)
+
+    def _after_store_park(self, args: tuple[Any, ...], answer: list[str]) -> None:  # noqa: ARG002
+        parks: list[Park] = args[0]
+        for park in parks:
+            self._touched(park.run)
+
+    def _after_store_take(self, args: tuple[Any, ...], answer: Any) -> None:  # noqa: ARG002
+        for head in answer.heads:
+            self._touched(head.id)
+            if head.takes > self._max_takes + 2 and not head.is_terminal:
+                self.report(10, head.id, f"is claimed for the {head.takes}th time without progress")
+
+    def _after_store_renew(self, args: tuple[Any, ...], answer: list[int | None]) -> None:
+        for (run, claim), mail in zip(args[0], answer, strict=True):
+            stored = self._world.runs.get(run)
+            if mail is not None and (stored is None or stored.head.owner != claim):
+                self.report(6, run, f"the lease of {claim} is renewed, which does not hold the run")
+            self._touched(run)
+
+    def _after_store_deliver(self, args: tuple[Any, ...], answer: list[Delivered]) -> None:
+        deliveries: list[Delivery] = args[0]
+        for delivery, delivered in zip(deliveries, answer, strict=True):
+            journal = self.journals.get(delivery.run)
+            if journal is None:
+                continue
+            if delivered.answer == "ok":
+                if journal.ended is not None:
+                    self.report(3, delivery.run, f"message {delivery.id} is accepted after the end")
+                if delivery.id in journal.accepted:
+                    self.report(3, delivery.run, f"message {delivery.id} is accepted twice")
+                journal.accepted[delivery.id] = self._world.runs[delivery.run].head.mail
+                self.last_change_ms = self._clock.now()
+            self._check_intended(delivery.id, delivery.run)
+            self._touched(delivery.run)
+
+    def _after_store_reserve(self, args: tuple[Any, ...], answer: str) -> None:
+        name, holder = args
+        journal = self.journals.get(RunId(holder))
+        if answer == holder and journal is not None and name.encode() not in b"".join(journal.bodies):
+            self.report(9, holder, f"holds the name {name}, which its journal does not hold")
+
+    def _after_blobs_put(self, args: tuple[Any, ...], answer: None) -> None:  # noqa: ARG002
+        self._blob_marks.update(MARK_BYTES.findall(args[1]))
+
+    # --- invariant 9
+
+    def _check_parent(self, journal: Journal) -> None:
+        parent = journal.created.parent
+        if parent is None or parent.run not in self.journals:
+            return
+        intents = self.journals[parent.run].intents.values()
+        if not any(isinstance(act, StartChild) and act.child == journal.run for act in intents):
+            self.report(9, journal.run, f"is created before its parent {parent.run} has journaled that it will be")
+
+    def _check_intended(self, message: str, to: RunId) -> None:
+        kind, _, rest = message.partition(":")
+        sender, _, command = rest.partition(".")
+        journal = self.journals.get(RunId(sender.partition(":")[0]))
+        if journal is None or (kind in ("cancel", "signal") and not command):
+            return
+        command = command.partition(".")[2]
+        is_settling = journal.ended is not None
+        if kind == "child" and not is_settling:
+            self.report(9, journal.run, "tells its parent of its end before that is durable")
+        elif kind == "cancel" and not is_settling and CommandId(command) not in journal.intents:
+            self.report(9, journal.run, f"cancels {to} before it has journaled that it will")
+        elif kind == "signal" and CommandId(command.rpartition(".")[0]) not in journal.intents:
+            self.report(9, journal.run, f"sends a signal to {to} before it has journaled that it will")
+
+    # --- heads
+
+    def _touched(self, run: RunId) -> None:
+        stored, journal = self._world.runs.get(run), self.journals.get(run)
+        if stored is None or journal is None or self.found.done():
+            return
+        head = stored.head
+        if (journal.ended is not None) != (head.status in TERMINAL):
+            self.report(5, run, f"its journal ends with {journal.ended}, its head says {head.status}")
+        elif journal.ended is not None:
+            self._check_ended(journal, head)
+        elif head.owner is None and self._rested.get(run) is not head:
+            self._rested[run] = head
+            self._check_resting(journal, head)
+
+    def _check_resting(self, journal: Journal, head: Head) -> None:
+        """Nobody owns the run, so the head alone decides when it goes on (invariants 1 and 4)."""
+        try:
+            driver = journal.driver()
+            decision = driver.feed([], driver.at)
+        except ActivationError as error:
+            self.report(8, head.id, f"its journal cannot be replayed: {error}")
+            return
+        due, is_paused = driver.next_wake(), driver.is_paused
+        todo: list[object] = [*decision.entries, *(command.id for command in decision.start), *decision.acts]
+        if head.mail > journal.mail:
+            todo.append(f"message {head.mail}")
+        driver.evict()
+        soon = self._clock.now() + SOON_MS + self.skew_ms
+        if todo and (head.wake_at is None or head.wake_at > soon):
+            self.report(4, head.id, f"can go on with {todo}, but nobody will look at it before {head.wake_at}")
+        elif due is not None and (head.wake_at is None or head.wake_at > max(due, soon)):
+            self.report(4, head.id, f"waits for {due}, but will be woken at {head.wake_at}")
+        elif head.seq > len(journal.frames) or head.base != journal.base:
+            text = f"its head says frame {head.seq}, base {head.base}; there are {len(journal.frames)}, {journal.base}"
+            self.report(1, head.id, text)
+        elif head.status in ("waiting", "paused") and (head.status == "paused") != is_paused:
+            self.report(1, head.id, f"its head says {head.status}, its journal that it is paused: {is_paused}")
+
+    def _check_ended(self, journal: Journal, head: Head) -> None:
+        ended = journal.ended
+        assert ended is not None, "asked about ended runs only"
+        if head.status != ended.status:
+            self.report(5, head.id, f"ended as {ended.status}, its head says {head.status}")
+        if head.mail != journal.mail:
+            self.report(3, head.id, f"ended with {head.mail} messages accepted and {journal.mail} journaled")
+        if not head.is_settled:
+            if head.wake_at is None:
+                self.report(4, head.id, "has ended, is not settled, and nobody will look at it")
+        elif not journal.is_settled:
+            journal.is_settled = True
+            fold = Fold(head.id, journal.generation())
+            for obligation in fold.obligations(len(journal.frames)):
+                if not self._is_met(obligation, head.id):
+                    self.report(5, head.id, f"is settled, but still owes {obligation}")
+
+    def _is_met(self, obligation: Obligation, run: RunId) -> bool:
+        match obligation:
+            case NotifyParent(parent=parent, id=id):
+                return self._has_told(parent, id)
+            case ReleaseName(name=name):
+                return self._world.names.get(name) != run
+            case ActCommand(act=StartChild(child=child)):
+                return child in self.journals
+            case ActCommand(act=CancelChild(child=child)):
+                return self._has_told(child, f"cancel:{run}.")
+            case ActCommand(act=SendSignal(run=other)):
+                return self._has_told(other, f"signal:{run}.")
+            case _:
+                return True
+
+    def _has_told(self, run: RunId, id: str) -> bool:
+        stored = self._world.runs.get(run)
+        if stored is None or stored.head.status in TERMINAL:
+            return True
+        return any(known.startswith(id) for known in stored.ids)
