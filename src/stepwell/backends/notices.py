@@ -58,7 +58,8 @@ class Notices:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._topics: dict[str, weakref.WeakSet[Listener]] = {}
+        # Mappings, for they have an order, sets have none; nothing else decides who is woken first.
+        self._topics: dict[str, weakref.WeakKeyDictionary[Listener, None]] = {}
 
     def __bool__(self) -> bool:
         """Whether anybody listens."""
@@ -69,7 +70,7 @@ class Notices:
         listener = Listener()
         with self._lock:
             for topic in topics:
-                self._topics.setdefault(topic, weakref.WeakSet()).add(listener)
+                self._topics.setdefault(topic, weakref.WeakKeyDictionary())[listener] = None
         return listener
 
     def ring(self, topics: Iterable[str]) -> None:
@@ -82,14 +83,14 @@ class Notices:
         """Wake everybody."""
         self.ring(list(self._topics))
 
-    def _listeners(self, topics: Iterable[str]) -> set[Listener]:
-        found: set[Listener] = set()
+    def _listeners(self, topics: Iterable[str]) -> dict[Listener, None]:
+        found: dict[Listener, None] = {}
         with self._lock:
             for topic in topics:
                 listeners = self._topics.get(topic)
                 if listeners is None:
                     continue
-                alive = set(listeners)
+                alive = dict(listeners)
                 if alive:
                     found |= alive
                 else:
