@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import Raw
 
 from stepwell.engine.fold import Fold, Obligation
-from stepwell.engine.prefix import Generation, Where, rebased, settled_prefix
+from stepwell.engine.generations import continued, retried
 from stepwell.engine.program import (
     Abandon,
     ActCommand,
@@ -439,7 +439,7 @@ class Driver:
         decision.is_guarded = True
 
     def _continue(
-        self, decision: Decision, input: object, *, unread: tuple[Received, ...] = (), retry_in_ms: int | None = None
+        self, decision: Decision, input: Raw, *, unread: tuple[Received, ...] = (), retry_in_ms: int | None = None
     ) -> None:
         # Children do not pass silently from one generation to the next: those that end with their parent are
         # cancelled now, and the new generation begins when every act is confirmed.
@@ -449,34 +449,15 @@ class Driver:
                 self._collect_act(decision, ActCommand(id, CancelChild(child=child.child, reason=reason)))
         if self.fold.open_acts:
             return
-        program = self.program
-        assert program is not None
-        created = structs.replace(self.fold.created, metadata=program.metadata)
-        entry = ContinuedAsNew(
-            created=created,
-            input=input,  # type: ignore[arg-type]
-            unread=unread,
-            mail=self.mail,
-            born_at=self.origin.born_at,
-            previous=self.origin.base,
-            names=tuple(sorted(self.fold.names())),
-        )
-        if retry_in_ms is not None:
+        assert self.program is not None, "only a body that has run ends its generation"
+        metadata = self.program.metadata
+        if retry_in_ms is None:
+            entry = continued(self.fold, metadata, input=input, unread=unread)
+        else:
             assert self._journal is not None, "a run with a retry policy keeps its journal"
             so_far = [*self._journal, self.frame(decision)] if decision.entries else self._journal
-            entry = structs.replace(
-                entry,
-                retries=self.fold.retries + 1,
-                not_before=self.at + retry_in_ms,
-                started_at=self.origin.started_at,
-                random_base=self.origin.random_base,
-                unread=self.origin.unread,
-                history=rebased(
-                    settled_prefix(so_far, Where.FAILURE, base=self.origin.base),
-                    Generation(self.run, self.origin.base, self.origin.seed),
-                    Generation(self.run, self.seq + 1, self.origin.seed),
-                ),
-            )
+            not_before = self.at + retry_in_ms
+            entry = retried(self.fold, metadata, so_far, not_before=not_before, base=self.seq + 1)
         decision.entries.append(entry)
         decision.is_guarded = True
 

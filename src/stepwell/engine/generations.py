@@ -1,0 +1,44 @@
+"""How the next generation of a run begins: what it takes over from the one that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Raw, structs
+
+from stepwell.engine.fold import Fold
+from stepwell.engine.prefix import Generation, Where, rebased, settled_prefix
+from stepwell.model.entries import ContinuedAsNew, Frame, Received
+
+
+def continued(fold: Fold, metadata: dict[str, Raw], *, input: Raw, unread: tuple[Received, ...] = ()) -> ContinuedAsNew:
+    """By `ctx.continue_as_new`: a new input, no history."""
+    return ContinuedAsNew(
+        created=structs.replace(fold.created, metadata=metadata),
+        input=input,
+        unread=unread,
+        mail=fold.mail,
+        born_at=fold.origin.born_at,
+        previous=fold.origin.base,
+        names=tuple(sorted(fold.names())),
+    )
+
+
+def retried(
+    fold: Fold, metadata: dict[str, Raw], journal: Sequence[Frame], *, not_before: int, base: int
+) -> ContinuedAsNew:
+    """By the retry policy: the input that it had, and what was settled in `journal`, the generation's frames."""
+    origin = fold.origin
+    history = rebased(
+        settled_prefix(journal, Where.FAILURE, base=origin.base),
+        Generation(origin.run, origin.base, origin.seed),
+        Generation(origin.run, base, origin.seed),
+    )
+    return structs.replace(
+        continued(fold, metadata, input=origin.input, unread=origin.unread),
+        retries=fold.retries + 1,
+        not_before=not_before,
+        started_at=origin.started_at,
+        random_base=origin.random_base,
+        history=history,
+    )
