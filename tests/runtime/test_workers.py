@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.helpers import run, until
@@ -280,3 +281,22 @@ def test_a_worker_whose_threads_all_hang_drains_and_stops() -> None:
             return worker.is_running
 
     assert not run(go())
+
+
+def test_a_run_that_was_created_later_than_its_lease_ended_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with app_on("memory://", WorkerOptions(lease_ms=100, margin_ms=40, poll_ms=20)) as app:
+            create = app.backend.store.create
+
+            async def slowly(*args: Any) -> Any:
+                await asyncio.sleep(0.15)
+                return await create(*args)
+
+            monkeypatch.setattr(app.backend.store, "create", slowly)
+            handle = await app.start(one_quick, 1)
+            assert await handle.result(timeout=5) == 1
+            _, frames = await app.client.journal(handle.id)
+            assert all(frame.by != frames[0][1].by for _, frame in frames[1:])
+            assert begun == ["1"]
+
+    run(scenario())

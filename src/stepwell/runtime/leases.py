@@ -32,6 +32,10 @@ class Leases:
             for item in list(self._worker.active.values())
         ]
 
+    def first_end(self) -> float | None:
+        """When (monotonic seconds) the first lease ends, as far as this worker trusts it."""
+        return min((item.lease_ends for item in self._worker.active.values()), default=None)
+
     def running_steps(self) -> Sequence[str]:
         """Some of the steps under way, by run."""
         return [f"{item.run}/{id}" for item in self._worker.active.values() for id in item.running][:10]

@@ -23,6 +23,8 @@ from stepwell.runtime.options import WorkerOptions
 _log = logging.getLogger("stepwell")
 _STALL_SECONDS = 60.0
 _BLOCKED_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
+_TICK_SECONDS = 0.01
 
 
 class Held(NamedTuple):
@@ -38,6 +40,7 @@ class LeaseBook(Protocol):
     """What the worker tells about its claims. `claims` is called from the renewing thread."""
 
     def claims(self) -> Sequence[Held]: ...
+    def first_end(self) -> float | None: ...
     def renewed(self, results: Sequence[tuple[RunId, Claim, int | None]], lease_ends: float) -> None: ...
     def check_leases(self) -> None: ...
     def running_steps(self) -> Sequence[str]: ...
@@ -53,15 +56,16 @@ class Renewer:
         self._options = options
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._asked_at: float | None = None
         self._is_stalled = False
 
     def start(self) -> None:
         """Begin, in the way that the options say."""
         loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._watch(), name="stepwell renewal"))
         if self._options.renewal == "loop":
-            self._task = loop.create_task(self._run_on_loop(), name="stepwell renewal")
+            self._tasks.append(loop.create_task(self._run_on_loop(), name="stepwell renewal"))
             return
         self._thread = threading.Thread(
             target=self._run_in_thread, args=(loop, threading.get_ident()), name="stepwell-renewal", daemon=True
@@ -71,24 +75,37 @@ class Renewer:
     async def stop(self) -> None:
         """End. The leases that are left run out."""
         self._stop.set()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 5)
 
-    async def _run_on_loop(self) -> None:
+    async def _watch(self) -> None:
+        """Look at the leases when the first of them may end: a renewal under way may hang for longer."""
         while True:
-            await asyncio.sleep(self._options.renew_every_ms / 1000)
-            await self._renew(lambda call: call())
+            end = self._book.first_end()
+            seconds = self._options.renew_every_ms / 1000
+            if end is not None:
+                seconds = min(seconds, max(_TICK_SECONDS, end - self._clock.monotonic()))
+            await asyncio.sleep(seconds)
+            self._book.check_leases()
+
+    async def _run_on_loop(self) -> None:
+        pause = self._options.renew_every_ms / 1000
+        while True:
+            await asyncio.sleep(pause)
+            pause = await self._renew(lambda call: call())
 
     def _run_in_thread(self, loop: asyncio.AbstractEventLoop, main: int) -> None:
+        pause = self._options.renew_every_ms / 1000
         with asyncio.Runner() as runner:
-            while not self._stop.wait(self._options.renew_every_ms / 1000):
+            while not self._stop.wait(pause):
                 if self._has_stalled(loop, main):
                     continue
                 try:
-                    runner.run(self._renew(loop.call_soon_threadsafe))
+                    pause = runner.run(self._renew(loop.call_soon_threadsafe))
                 except RuntimeError:
                     return  # the main loop has closed
                 except Exception:
@@ -131,7 +148,9 @@ class Renewer:
                 steps,
             )
 
-    async def _renew(self, call: Callable[..., object]) -> None:
+    async def _renew(self, call: Callable[..., object]) -> float:
+        """Renew what is due. Answers how long (s) to wait before the next time."""
+        pause = self._options.renew_every_ms / 1000
         by_lease: dict[int, list[tuple[RunId, Claim]]] = {}
         for held in self._book.claims():
             # Only what has less than two thirds left: a run shorter than a third of a lease never renews.
@@ -143,10 +162,11 @@ class Renewer:
                 answers = await self._store.renew(due, lease_ms)
             except BackendError as error:
                 _log.warning("leases of %d runs could not be renewed: %s", len(due), error)
+                pause = min(pause, _AGAIN_SECONDS)
                 continue
             results = [(run, claim, mail) for (run, claim), mail in zip(due, answers, strict=True)]
             call(partial(self._book.renewed, results, ends))
-        call(self._book.check_leases)
+        return pause
 
     def _ends(self, lease_ms: int) -> float:
         return self._clock.monotonic() + (lease_ms - self._options.margin_ms) / 1000

@@ -191,6 +191,8 @@ class Worker:
         """
         if not self.is_running or self.free <= 0 or head.queue not in self.options.queues:
             return None
+        if not (self.clock.has_heard or self.backend.is_embedded):
+            return None  # the lease would end at a time by this machine's clock, which may not be the store's
         if self.registry.find(head.workflow, head.version) is None:
             return None
         self._reserved += 1
@@ -203,8 +205,8 @@ class Worker:
     def adopt(self, head: Head, frames: Sequence[tuple[int, Frame]], lease_ends: float) -> None:
         """Hold a run that this process just created with a claim of its own."""
         self._reserved -= 1
-        if not self.is_running:
-            self._give_back(head.id, head.owner)
+        if not self.is_running or lease_ends <= self.clock.monotonic():
+            self._give_back(head.id, head.owner)  # in the second case, creating it took longer than its lease
             return
         activation = self._prepare(head, list(frames), lease_ends)
         if activation is not None:
@@ -284,6 +286,8 @@ class Worker:
     async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
         # Everything is read before the run counts as held: what is held is renewed, begun or not.
         mail = await loaded_mail(self.backend.blobs, loaded.mail)
+        if lease_ends <= self.clock.monotonic():
+            return  # loading took longer than the lease
         driver = self._parked.pop(head)
         if driver is not None:
             if not loaded.frames and head.owner is not None:

@@ -42,6 +42,8 @@ _AGAIN_S = 1.0
 class SimBackend(FaultyBackend):
     """A backend behind a network, seen from a machine whose clock is its own."""
 
+    is_embedded = False
+
     def __init__(self, inner: Backend, policy: Policy, clock: Clock) -> None:
         super().__init__(inner, policy)
         self._clock = clock

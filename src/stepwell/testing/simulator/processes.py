@@ -49,6 +49,7 @@ class Process:
         self.clock = clock
         self.turns_left: int | None = None
         self.is_frozen = False
+        self._thawed_at = -1.0
         self.death: asyncio.Future[None] = loop.create_future()
         self.loop = loop
         self._tasks: list[asyncio.Task[Any]] = []
@@ -60,6 +61,11 @@ class Process:
     def is_dead(self) -> bool:
         """Whether it was killed."""
         return self.death.done()
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it runs, and has had the time to do what it missed while it was frozen, or the clock jumped."""
+        return not self.is_dead and not self.is_frozen and self.clock.monotonic() > self._thawed_at
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run a coroutine as this process."""
@@ -80,9 +86,14 @@ class Process:
     def thaw(self) -> None:
         """As SIGCONT: what was missed happens now."""
         self.is_frozen = False
+        self._thawed_at = self.clock.monotonic()
         missed, self._missed = self._missed, []
         for handle in missed:
             self.loop.resubmit(handle)
+
+    def jolt(self) -> None:
+        """Everybody's clock has jumped ahead: timers are late, through no fault of the process."""
+        self._thawed_at = self.clock.monotonic()
 
     def may_run(self, handle: asyncio.Handle) -> bool:
         """Asked by each callback when its time has come."""

@@ -22,7 +22,7 @@ from stepwell.testing.simulator.actions import NEWS, perform
 from stepwell.testing.simulator.endings import Endings
 from stepwell.testing.simulator.fleet import MAX_TAKES, Fleet
 from stepwell.testing.simulator.journals import Journal
-from stepwell.testing.simulator.ledger import Ledger
+from stepwell.testing.simulator.ledger import Execution, Ledger
 from stepwell.testing.simulator.network import Network
 from stepwell.testing.simulator.playing import play
 from stepwell.testing.simulator.processes import SimLoop, be_nobody
@@ -111,6 +111,7 @@ class _Simulation:
             ledger=self.ledger,
             choice=Random(choice.random()),
         )
+        self.witness.still_running = self._still_running
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimLoop), "simulations run on no other"
         self._rested: asyncio.Future[None] = loop.create_future()
@@ -129,7 +130,7 @@ class _Simulation:
             over: list[asyncio.Future[Any]] = [story, watch, self.witness.found]
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
             if story.done() and (error := story.exception()) is not None:
-                self.witness.report(7, "-", f"a client met {type(error).__name__}: {error}")
+                self.witness.report(7, "-", f"a client met {_plain(error)}")
         finally:
             self.fleet.stop()
             story.cancel()
@@ -193,11 +194,18 @@ class _Simulation:
         if fault.worker < 0:
             self.clock.advance(fault.by_ms / 1000)
             self.witness.last_change_ms += fault.by_ms
+            for process in self.fleet.processes:
+                process.jolt()
             return
         slot = self.fleet.slot(fault.worker)
         slot.skew_ms += fault.by_ms
         if slot.process is not None:
             slot.process.clock.skew_ms = slot.skew_ms  # type: ignore[attr-defined]
+
+    def _still_running(self, run: RunId) -> list[Execution]:
+        """Executions of the run in processes that had the time to stop them when their lease ended."""
+        awake = {process.name for process in self.fleet.processes if process.is_awake}
+        return [item for item in self.ledger.executions if item.run == run and not item.over and item.process in awake]
 
     # --- coming to rest
 
@@ -266,6 +274,12 @@ def _token(journal: Journal, hook: CommandId) -> str:
     if isinstance(intended, OpenHook):
         return intended.token
     return make_token(journal.run, journal.base, hook, journal.created.seed)
+
+
+def _plain(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 class _Evicting:

@@ -7,7 +7,7 @@ It stands behind all faults, at the backend itself, and looks straight into it. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from typing import Any
 
@@ -46,6 +46,7 @@ class Witness:
         self.found: asyncio.Future[Violation] = asyncio.get_running_loop().create_future()
         self.journals: dict[RunId, Journal] = {}
         self.last_change_ms = clock.now()
+        self.still_running: Callable[[RunId], list[Execution]] = lambda _: []
         self._world = world
         self._clock = clock
         self._max_takes = max_takes
@@ -118,6 +119,9 @@ class Witness:
     def _after_store_take(self, args: tuple[Any, ...], answer: Any) -> None:  # noqa: ARG002
         for head in answer.heads:
             self._touched(head.id)
+            for execution in self.still_running(head.id):
+                text = f"is claimed by another, while step {execution.step} still runs in {execution.process}"
+                self.report(6, head.id, text)
             if head.takes > self._max_takes + 2 and not head.is_terminal:
                 self.report(10, head.id, f"is claimed for the {head.takes}th time without progress")
 
