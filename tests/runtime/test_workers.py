@@ -285,11 +285,11 @@ def test_a_worker_whose_threads_all_hang_drains_and_stops() -> None:
 
 def test_a_run_that_was_created_later_than_its_lease_ended_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        async with app_on("memory://", WorkerOptions(lease_ms=100, margin_ms=40, poll_ms=20)) as app:
+        async with app_on("memory://", WorkerOptions(lease_ms=1_000, margin_ms=400, poll_ms=20)) as app:
             create = app.backend.store.create
 
             async def slowly(*args: Any) -> Any:
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.7)
                 return await create(*args)
 
             monkeypatch.setattr(app.backend.store, "create", slowly)
