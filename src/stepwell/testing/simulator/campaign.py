@@ -130,9 +130,11 @@ async def _lines(share: range, limit_s: float, errors: IO[bytes]) -> AsyncIterat
     try:
         async for line in process.stdout:
             yield msgspec.json.decode(line, type=Tried)
-    finally:
+    except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        raise
+    finally:
         await process.wait()
 
 
@@ -143,7 +145,7 @@ def _died(seed: int, last_words: str) -> Tried:
 
 
 def stop_when_late(limit_s: float) -> None:
-    """From now on this process has so long; then it writes all stacks to stderr and ends. Call it again to begin anew."""
+    """From now on this process has so long; then it writes its stacks to stderr and ends. Each call begins anew."""
     faulthandler.dump_traceback_later(limit_s, exit=True)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -62,7 +63,7 @@ def shrink(
     """
     search = _Search(scenario, violation, tries, on_try)
     # What is not written down in a scenario is drawn from its seed, so another seed may do where this one does not.
-    while any(search.improves(seed) for seed in (search.best.seed, *_OTHER_SEEDS)):
+    while search.improves() or any(search.improves(seed) for seed in _OTHER_SEEDS):
         pass
     return search.best
 
@@ -77,12 +78,14 @@ class _Search:
         self._on_try = on_try
         self._seen = {scenario_json(scenario)}
 
-    def improves(self, seed: int) -> bool:
-        """Whether some smaller scenario with this seed will do; it is the best then."""
-        for smaller in _smaller(self.best):
+    def improves(self, seed: int | None = None) -> bool:
+        """Whether some smaller scenario will do, then it is the best. With another seed, only large cuts are tried."""
+        cuts = _cuts(self.best)
+        candidates = chain(cuts, _trims(self.best)) if seed is None else (replace(cut, seed=seed) for cut in cuts)
+        for smaller in candidates:
             if self._left <= 0:
                 return False
-            if self._fails(replace(smaller, seed=seed)):
+            if self._fails(smaller):
                 return True
         return False
 
@@ -114,13 +117,18 @@ def _kind(violation: Violation) -> tuple[int, str]:
 # --- what is smaller than a scenario, the largest cuts first
 
 
-def _smaller(scenario: Scenario) -> Iterator[Scenario]:
+def _cuts(scenario: Scenario) -> Iterator[Scenario]:
+    """With fewer members of anything."""
     for runs in _fewer(scenario.runs, least=1):
         yield replace(scenario, runs=runs)
     for faults in _fewer(scenario.faults):
         yield replace(scenario, faults=faults)
     yield from _each(scenario, "runs", _with_fewer_actions)
     yield from _each(scenario, "runs", _with_smaller_plan)
+
+
+def _trims(scenario: Scenario) -> Iterator[Scenario]:
+    """With the same members, simpler."""
     yield from _simpler_settings(scenario)
     yield from _each(scenario, "faults", _smaller_numbers)
     yield from _each(scenario, "runs", _with_smaller_numbers)
