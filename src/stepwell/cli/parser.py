@@ -256,6 +256,23 @@ _COMMANDS = (
         ),
     ),
     Command(
+        "sim",
+        "stepwell.cli.sim:sim",
+        "try the engine itself: simulate workers, clients and faults from random seeds",
+        "stepwell sim --seeds 10000",
+        (
+            _option("--seeds", type=int, metavar="N", help="how many seeds to try (default 200)"),
+            _option("--from", dest="first", type=int, metavar="N", help="the first of them (default: a random one)"),
+            _option("--jobs", type=int, metavar="N", help="how many processes (default: one for each core)"),
+            _option("--failures", type=int, metavar="N", help="stop when so many seeds have failed (default 1)"),
+            _option("--seed", type=int, metavar="N", help="replay this seed"),
+            _option("--scenario", metavar="FILE", help="replay the scenario in this file"),
+            _option("--no-shrink", action="store_true", help="report a failure as it is, not the smallest of its kind"),
+            _option("-v", "--verbose", action="store_true", help="tell of a replay also if nothing went wrong"),
+            _json,
+        ),
+    ),
+    Command(
         "purge",
         "stepwell.cli.purge:purge",
         "delete runs that ended long ago",
