@@ -24,6 +24,7 @@ from stepwell.testing.simulator.witness import Violation
 
 S = TypeVar("S", bound=Struct)
 V = TypeVar("V")
+Judge = Callable[[Scenario], Violation | None]
 
 TRIES = 400
 BROKEN = 0
@@ -31,8 +32,8 @@ BROKEN = 0
 
 _OTHER_SEEDS = (1, 2, 3)
 _SIMPLEST = {"latency_ms": 0, "workers": 1}
-_KEPT = frozenset({"worker", "seed", "workers", "lease_ms", "poll_ms"})
-"""Numbers that are names, and settings that have a usual value rather than a small one."""
+_KEPT = frozenset({"worker", "seed"})
+"""Numbers that are names."""
 _FLOORS = {"concurrency": 1, "down_ms": 1}
 """What a number may not be less than; all others end at 0."""
 _FLOOR_OF_WAITS = 1
@@ -50,18 +51,26 @@ def tried(scenario: Scenario, *, keeps_log: bool = False) -> Verdict:
         return Verdict(scenario=scenario, violation=broken, journals={}, calls=0, steps=0, virtual_ms=0, log=[])
 
 
+def violation_of(scenario: Scenario) -> Violation | None:
+    """What is wrong in a scenario."""
+    return tried(scenario).violation
+
+
 def shrink(
     scenario: Scenario,
     violation: Violation,
     *,
     tries: int = TRIES,
+    judge: Judge = violation_of,
     on_try: Callable[[int, Scenario], object] | None = None,
 ) -> Scenario:
     """The smallest scenario found within so many tries in which the same kind of thing goes wrong.
 
-    `on_try` hears the number of each try, and the best scenario so far. The same question has the same answer.
+    `judge` carries scenarios out. `on_try` hears the number of each try, and the best scenario so far. The same
+    question has the same answer.
     """
-    search = _Search(scenario, violation, tries, on_try)
+    search = _Search(scenario, violation, tries, judge)
+    search.on_try = on_try
     # What is not written down in a scenario is drawn from its seed, so another seed may do where this one does not.
     while search.improves() or any(search.improves(seed) for seed in _OTHER_SEEDS):
         pass
@@ -69,13 +78,12 @@ def shrink(
 
 
 class _Search:
-    def __init__(
-        self, scenario: Scenario, violation: Violation, tries: int, on_try: Callable[[int, Scenario], object] | None
-    ) -> None:
+    def __init__(self, scenario: Scenario, violation: Violation, tries: int, judge: Judge) -> None:
         self.best = scenario
+        self.on_try: Callable[[int, Scenario], object] | None = None
         self._kind = _kind(violation)
         self._left = self._tries = tries
-        self._on_try = on_try
+        self._judge = judge
         self._seen = {scenario_json(scenario)}
 
     def improves(self, seed: int | None = None) -> bool:
@@ -95,12 +103,12 @@ class _Search:
             return False
         self._seen.add(key)
         self._left -= 1
-        violation = tried(scenario).violation
+        violation = self._judge(scenario)
         is_same = violation is not None and _kind(violation) == self._kind
         if is_same:
             self.best = scenario
-        if self._on_try is not None:
-            self._on_try(self._tries - self._left, self.best)
+        if self.on_try is not None:
+            self.on_try(self._tries - self._left, self.best)
         return is_same
 
 
@@ -182,12 +190,14 @@ def _smaller_plans(plan: Plan) -> Iterator[Plan]:
 def _simpler_settings(scenario: Scenario) -> Iterator[Scenario]:
     usual = Settings()
     for field in Settings.__struct_fields__:
-        value = _SIMPLEST.get(field, getattr(usual, field))
-        if value != getattr(scenario.settings, field):
-            settings = replace(scenario.settings, **{field: value})
-            faults = tuple(_of_worker(fault, settings.workers) for fault in scenario.faults)
-            yield replace(scenario, settings=settings, faults=faults)
-    yield from (replace(scenario, settings=settings) for settings in _smaller_numbers(scenario.settings))
+        simplest = _SIMPLEST.get(field, getattr(usual, field))
+        value = getattr(scenario.settings, field)
+        if value != simplest:
+            is_nothing = not (any(simplest) if isinstance(simplest, tuple) else simplest)
+            for simpler in (simplest, *(_less(value) if is_nothing else ())):
+                settings = replace(scenario.settings, **{field: simpler})
+                faults = tuple(_of_worker(fault, settings.workers) for fault in scenario.faults)
+                yield replace(scenario, settings=settings, faults=faults)
 
 
 def _of_worker(fault: Fault, workers: int) -> Fault:
