@@ -30,6 +30,7 @@ from stepwell.model.entries import (
     Patched,
     Received,
     Sent,
+    Started,
 )
 from stepwell.model.failures import NULL
 from stepwell.model.ids import RunId
@@ -170,7 +171,8 @@ def _generation(entries: Sequence[Entry]) -> dict[str, Any]:
     """One generation, by kind of entry: between the kinds, the order depends on what shared a frame.
 
     That an act was done is left out: when its answer comes late, what follows from it may come first, and even the end.
-    That it was refused is kept. Left out, too: the end of a child that was told to stop, for which nobody waits.
+    That it was refused is kept. Left out, too: the end of a child that was told to stop, for which nobody waits, and
+    that a body began late.
     """
     metadata: dict[str, Raw] = {}
     kinds: dict[str, list[Any]] = {"arrived": [], "intended": [], "refused": [], "noted": []}
@@ -185,7 +187,7 @@ def _generation(entries: Sequence[Entry]) -> dict[str, Any]:
                     kinds["refused"].append(_plain(entry))
             case Sent() | Patched() | Dropped():
                 kinds["noted"].append(_plain(entry))
-            case Received(message=ChildEnded(status="cancelled")):
+            case Started() | Received(message=ChildEnded(status="cancelled")):
                 pass
             case _:
                 kinds["arrived"].append(_plain(entry))

@@ -20,6 +20,7 @@ from stepwell.engine.timeline import (
     MessageItem,
     MetadataItem,
     PatchItem,
+    StartItem,
     StepItem,
     Timeline,
     TimerItem,
@@ -169,6 +170,8 @@ def _row(item: Item, end: int, is_full: bool) -> Row | None:
             return _point(f"✉ {item.name}", item.accepted_at, f"{item.source}{dropped}")
         case ControlItem():
             return _point(f"■ {item.action}", item.at, item.reason)
+        case StartItem():
+            return _point("▶ begins", item.at, f"{short_ms(item.late_ms)} late")
         case GenerationItem():
             return _point("↻ retry" if item.retries else "↻ continues", item.at, "as new" if not item.retries else "")
         case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from stepwell.cli.console import Paint, clip, short_ms
 from stepwell.model.entries import (
@@ -159,10 +160,16 @@ def wait_text(head: Head, wait: Wait, *, token: str = "") -> str:
             return f"waits for {wait.name}: stepwell complete {token or 'TOKEN'} JSON"
         case "child":
             return f"waits for run {wait.detail}: stepwell runs show {wait.detail}"
+        case "start":
+            return f"starts at {_moment(wait.until)}"
         case "retry":
             return f"tries {wait.name} again later"
         case _:
             return f"waits for a timer ({wait.name})"
+
+
+def _moment(ms: int | None) -> str:
+    return datetime.fromtimestamp((ms or 0) / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def wait_names(waits: Iterable[Wait]) -> str:

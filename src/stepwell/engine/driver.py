@@ -41,6 +41,7 @@ from stepwell.model.entries import (
     Frame,
     Intended,
     Received,
+    Started,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -79,7 +80,10 @@ class Decision:
         self.acts: list[ActCommand] = []
 
     def add_notes(self, notes: Sequence[Entry], *, before_last: bool = False) -> None:
-        """Put notes at the end, or before an entry that must be the last."""
+        """Put notes at the end, or before an entry that must be the last; the time of the start comes first."""
+        if type(notes[0]) is Started:
+            self.entries.insert(0, notes[0])
+            notes = notes[1:]
         end = len(self.entries) - before_last
         self.entries[end:end] = notes
         self.has_notes = True
@@ -93,6 +97,7 @@ class Driver:
     """One run in memory. Feed it arrivals; write what it decides; tell it when that is durable."""
 
     __slots__ = (
+        "_begun_after",
         "_delayed",
         "_is_repeat",
         "_journal",
@@ -128,7 +133,8 @@ class Driver:
         self.program: Program | None = None
         self._make_program = make_program
         self._retry = retry
-        self._is_repeat = bool(head.waiting) and head.takes <= 1 and head.seq == self.seq
+        self._is_repeat = self.fold.was_parked(head) and head.takes <= 1 and head.seq == self.seq
+        self._begun_after = 0
         self._delayed: dict[CommandId, StepCommand] = {}
         self.continued: ContinuedAsNew | None = None
         self._journal = None if retry is None else [*self.fold.kept, *(frame for _, frame in frames)]
@@ -176,7 +182,9 @@ class Driver:
         """What the run waits for, for its head."""
         waits = [Wait(kind="retry", name=id, until=command.not_before) for id, command in self._delayed.items()]
         if self.program is None:
-            return [Wait(kind="retry", name="run", until=self.fold.not_before)]
+            return self.fold.start_waits()
+        if self.origin.is_late and self.seq == self._begun_after:
+            return []  # who takes the run next must not think that its body began when it could at the earliest
         return waits + self.program.waits()
 
     # --- what the runtime does
@@ -252,9 +260,9 @@ class Driver:
 
     def _start_if_due(self, at: int) -> None:
         if at >= self.fold.not_before:
-            program = self._make_program(self.origin)
-            lines, self.fold.lines = self.fold.lines, []
-            self.program = program
+            lines = self.fold.begin(at)
+            self._begun_after = self.seq
+            self.program = program = self._make_program(self.origin)
             program.begin(lines, at=self.origin.started_at, is_repeat=self._is_repeat)
             self._is_repeat = False
 
@@ -305,6 +313,8 @@ class Driver:
                 self._resume(decision, at)
                 self.fold.cancelled(request, at)
                 self._apply(entry, at)
+                if self.program is None:
+                    self._cancel_unbegun(decision, at)
             case TerminateRequested(reason=reason):
                 self._end(decision, Ended(status="terminated", reason=reason))
             case message:
@@ -313,6 +323,13 @@ class Driver:
                 if isinstance(message, ChildEnded):
                     self.fold.children.pop(message.command, None)
                 self._apply(entry, at)
+
+    def _cancel_unbegun(self, decision: Decision, at: int) -> None:
+        """A body that has done nothing has nothing to clean up; one that waits for its retry may have."""
+        if all(isinstance(line.entry, Received) for line in self.fold.lines):
+            self._end(decision, Ended(status="cancelled", reason=self.fold.cancel_reason))
+        else:
+            self._start_if_due(at)
 
     def _resume(self, decision: Decision, at: int) -> None:
         if self.fold.held:

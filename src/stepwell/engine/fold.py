@@ -7,7 +7,10 @@ the end are folded here, the same way on replay and live.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
+
+from msgspec import structs
 
 from stepwell.engine.prefix import generation_start
 from stepwell.engine.program import ActCommand, Line, Origin
@@ -27,6 +30,7 @@ from stepwell.model.entries import (
     Received,
     Sent,
     StartChild,
+    Started,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -42,6 +46,15 @@ from stepwell.model.messages import (
     ResumeRequested,
     TerminateRequested,
 )
+from stepwell.model.runs import Head, Wait
+
+_LATE_MS = 1000
+"""A body that begins later than this after it could has begun late, which is written down."""
+
+
+def start_wait(at: int) -> Wait:
+    """What a run waits for whose body is not to begin before `at`."""
+    return Wait(kind="start", name="run", until=at)
 
 
 class NotifyParent(NamedTuple):
@@ -66,7 +79,8 @@ class Fold:
     """The state of one generation of a run, as its frames say.
 
     `lines` is what the program is to be fed; while the run is paused, that gathers in `held`. `mail` is the number of
-    the last message journaled. `kill_at` (ms) is when the grace of a cancel ends.
+    the last message journaled. `kill_at` (ms) is when the grace of a cancel ends. `has_begun`: the body has begun
+    before, at `origin.started_at`.
     """
 
     __slots__ = (
@@ -80,6 +94,7 @@ class Fold:
         "children",
         "created",
         "ended",
+        "has_begun",
         "held",
         "is_paused",
         "kept",
@@ -93,6 +108,7 @@ class Fold:
         "retries",
         "sends",
     )
+    origin: Origin
 
     def __init__(self, run: RunId, frames: Sequence[tuple[int, Frame]]) -> None:
         self.mail = 0
@@ -130,7 +146,9 @@ class Fold:
             self.children.pop(id, None)
 
     def cancelled(self, request: CancelRequested, at: int) -> None:
-        """A cancel was asked for; the first reason counts, and the earliest end of a grace."""
+        """A cancel was asked for: the first reason counts, and the earliest end of a grace. No body waits any longer to
+        begin."""
+        self.not_before = 0
         self.cancel_reason = self.cancel_reason or request.reason
         if request.grace_ms is not None:
             end = at + request.grace_ms
@@ -155,6 +173,37 @@ class Fold:
         return False
 
     # --- what follows from it
+
+    def begin(self, at: int | None = None) -> list[Line]:
+        """The body begins, at `at` if it does so for the first time. Answers what it is to be fed; the messages that
+        came before are the origin's `early` ones.
+
+        A cancel that came before reaches it as soon as it has begun.
+        """
+        if at is not None and not self.has_begun and at - self.origin.started_at > _LATE_MS:
+            self.origin = structs.replace(self.origin, started_at=at, is_late=True)
+        started_at = self.origin.started_at
+        lines, self.lines = self.lines, []
+        if not lines or lines[0].at >= started_at:
+            return lines
+        early = [*takewhile(lambda line: line.at < started_at, lines)]
+        messages = [line.entry for line in early if _is_for_mailbox(line)]
+        self.origin = structs.replace(self.origin, early=tuple(messages))
+        late = [Line(line.seq, started_at, line.entry) for line in early if not _is_for_mailbox(line)]
+        return late + lines[len(early) :]
+
+    def was_parked(self, head: Head) -> bool:
+        """Whether the body has waited for something in a run that was let go. There may be no frame of it."""
+        if not head.waiting or [*head.waiting] == self.start_waits():
+            return False
+        self.has_begun = True
+        return True
+
+    def start_waits(self) -> list[Wait]:
+        """What the run waits for while its body has not begun."""
+        if self.retries:
+            return [Wait(kind="retry", name="run", until=self.not_before)]
+        return [start_wait(self.not_before)]
 
     def take_sends(self) -> list[tuple[int, Sent]]:
         """Chunks of the body that were in the journal when it was loaded, each with the base of the generation that
@@ -212,11 +261,14 @@ class Fold:
         self._held_names: tuple[str, ...] = ()
         self._previous = 0
         unread: tuple[Received, ...] = ()
-        started_at, born_at, random_base = frame.at, frame.at, seq
+        self.not_before = entry.not_before
+        started_at, born_at, random_base = max(frame.at, entry.not_before), frame.at, seq
+        self.has_begun = False
         if isinstance(entry, Created):
-            self.created, self.not_before, self.retries = entry, 0, 0
+            self.created, self.retries = entry, 0
         else:
-            self.created, self.not_before, self.retries = entry.created, entry.not_before, entry.retries
+            self.created, self.retries = entry.created, entry.retries
+            self.has_begun = bool(entry.started_at)
             self.kept, self._held_names, self.mail, unread = entry.history, entry.names, entry.mail, entry.unread
             self._previous = entry.previous
             started_at, random_base = entry.started_at or started_at, entry.random_base or seq
@@ -235,6 +287,8 @@ class Fold:
 
     def _read(self, frames: Sequence[tuple[int, Frame]]) -> None:
         base, first = frames[0]
+        # A worker begins the body before it applies what has come; so each frame after that time tells that it began.
+        self.has_begun = self.has_begun or (len(frames) > 1 and frames[-1][1].at >= self.not_before)
         for frame in self.kept:
             for entry in frame.entries:
                 self._read_line(Line(base, frame.at, entry))
@@ -255,10 +309,8 @@ class Fold:
     def _read_line(self, line: Line) -> None:
         entry = line.entry
         match entry:
-            case AttemptFailed(id=id):
-                self.attempts[id] = entry
-            case StepProgressed(id=id):
-                self.progress[id] = entry
+            case AttemptFailed() | StepProgressed() | Started() | Ended():
+                self._learn(entry)
             case Intended(id=id, act=act):
                 self.intended(id, act)
                 self.lines.append(line)
@@ -269,8 +321,6 @@ class Fold:
             case Received(no=no):
                 self.mail = max(self.mail, no)
                 self._read_received(line, entry)
-            case Ended():
-                self.ended = entry
             case Sent():
                 self.sends.append((self.origin.base, entry))
                 self.lines.append(line)
@@ -278,6 +328,18 @@ class Fold:
                 self.lines.append(line)  # the body did this; a pause holds back only what comes to it
             case _:
                 self._keep(line)
+
+    def _learn(self, entry: AttemptFailed | StepProgressed | Started | Ended) -> None:
+        """What is not for the program."""
+        match entry:
+            case AttemptFailed(id=id):
+                self.attempts[id] = entry
+            case StepProgressed(id=id):
+                self.progress[id] = entry
+            case Started(at=at):
+                self.origin = structs.replace(self.origin, started_at=at)
+            case Ended():
+                self.ended = entry
 
     def _read_received(self, line: Line, entry: Received) -> None:
         match entry.message:
@@ -305,3 +367,8 @@ class Fold:
 
     def _keep(self, line: Line) -> None:
         (self.held if self.is_paused else self.lines).append(line)
+
+
+def _is_for_mailbox(line: Line) -> bool:
+    entry = line.entry
+    return isinstance(entry, Received) and not isinstance(entry.message, CancelRequested)

@@ -49,6 +49,7 @@ from stepwell.model.entries import (
     Patched,
     Received,
     Sent,
+    Started,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -174,8 +175,10 @@ class FunctionProgram:
         self._is_repeat = is_repeat
         loop = self.loop
         loop.now_ms = at
-        for received in self.origin.unread:
+        for received in (*self.origin.unread, *self.origin.early):
             self.mailbox.put(received)
+        if self.origin.is_late:
+            self.notes.started(at)
         self._main = loop.spawn(self._run(), name="main")
         loop.pump()
         while self._cursor < len(history):
@@ -396,7 +399,7 @@ class FunctionProgram:
                     raise self._mismatch(line)
             case MetadataChanged() | Sent() | Patched() | Dropped() | AttemptFailed() | StepProgressed():
                 pass
-            case Ended() | ContinuedAsNew() | Created():
+            case Ended() | ContinuedAsNew() | Created() | Started():
                 raise AssertionError(f"{type(entry).__name__} is the driver's business")
             case _:
                 assert_never(entry)

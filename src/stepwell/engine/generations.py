@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Raw, structs
 
 from stepwell.engine.fold import Fold
-from stepwell.engine.prefix import Generation, Where, rebased, settled_prefix
+from stepwell.engine.prefix import Generation, Where, has_only_messages, rebased, settled_prefix, unbegun
 from stepwell.model.entries import ContinuedAsNew, Frame, Received
 
 
@@ -27,10 +27,13 @@ def continued(fold: Fold, metadata: dict[str, Raw], *, input: Raw, unread: tuple
 def retried(
     fold: Fold, metadata: dict[str, Raw], journal: Sequence[Frame], *, not_before: int, base: int
 ) -> ContinuedAsNew:
-    """By the retry policy: the input that it had, and what was settled in `journal`, the generation's frames."""
+    """By the retry policy: the input that it had, and what was settled in `journal`, the generation's frames.
+
+    A body that has nothing to replay begins anew, with a clock of its own; else that of the history goes on.
+    """
     origin = fold.origin
     history = rebased(
-        settled_prefix(journal, Where.FAILURE, base=origin.base),
+        unbegun(settled_prefix(journal, Where.FAILURE, base=origin.base)),
         Generation(origin.run, origin.base, origin.seed),
         Generation(origin.run, base, origin.seed),
     )
@@ -38,7 +41,7 @@ def retried(
         continued(fold, metadata, input=origin.input, unread=origin.unread),
         retries=fold.retries + 1,
         not_before=not_before,
-        started_at=origin.started_at,
+        started_at=0 if has_only_messages(history) else origin.started_at,
         random_base=origin.random_base,
         history=history,
     )

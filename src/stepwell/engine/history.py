@@ -22,6 +22,7 @@ from stepwell.engine.timeline import (
     MessageItem,
     MetadataItem,
     PatchItem,
+    StartItem,
     StepItem,
     Timeline,
     TimerItem,
@@ -45,6 +46,7 @@ from stepwell.model.entries import (
     SendSignal,
     Sent,
     StartChild,
+    Started,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -82,6 +84,7 @@ def timeline(run: RunId, frames: Sequence[tuple[int, Frame]]) -> Timeline:
         parent=None if created.parent is None else created.parent.run,
         forked_from=created.forked_from,
         deadline=created.deadline,
+        not_before=created.not_before,
         tags=created.tags,
         metadata=fold.metadata,
         generations=fold.generations,
@@ -105,6 +108,7 @@ class _Fold:
         self._base = 0
         self._seq = 0
         self._at = 0
+        self._could_begin_at = 0
         self._places: dict[tuple[str, int, str], int] = {}
 
     def add_frame(self, seq: int, frame: Frame) -> None:
@@ -132,9 +136,11 @@ class _Fold:
             case _:
                 self._note(entry)
 
-    def _note(self, entry: TimerFired | MetadataChanged | Sent | Patched | Ended) -> None:
+    def _note(self, entry: Started | TimerFired | MetadataChanged | Sent | Patched | Ended) -> None:
         seq, at = self._seq, self._at
         match entry:
+            case Started(at=began_at):
+                self.items.append(StartItem(seq=seq, at=began_at, late_ms=max(0, began_at - self._could_begin_at)))
             case TimerFired(name=name, due=due):
                 self.items.append(TimerItem(seq=seq, at=at, name=name, due=due))
             case MetadataChanged(values=values):
@@ -156,6 +162,7 @@ class _Fold:
     def _begin(self, entry: Created | ContinuedAsNew) -> None:
         old_base, self._base = self._base, self._seq
         self.generations += 1
+        self._could_begin_at = max(self._at, entry.not_before)
         if isinstance(entry, Created):
             self.created = entry
             self.metadata = dict(entry.metadata)

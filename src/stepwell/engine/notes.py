@@ -1,4 +1,4 @@
-"""What a body notes beside its commands: metadata, stream chunks, patches. Journaled with the next frame.
+"""What a body notes beside its commands: metadata, stream chunks, patches, a late start. Journaled with the next frame.
 
 On replay the body makes the same notes again; those that the journal holds already are dropped here.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Raw
 
 from stepwell.engine.program import Line
-from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Sent
+from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Sent, Started
 from stepwell.model.failures import NULL
 
 
@@ -83,6 +83,10 @@ class Notes:
                 known.update(values)
                 notes = [*notes, MetadataChanged(values=values)]
         return notes
+
+    def started(self, at: int) -> None:
+        """The body begins later than the journal lets expect. Noted before anything else."""
+        self._pending.append(Started(at=at))
 
     def set_metadata(self, key: str, value: Raw) -> None:
         """Set a key; null removes it."""

@@ -30,6 +30,7 @@ from stepwell.model.entries import (
     Received,
     SendSignal,
     StartChild,
+    Started,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -122,6 +123,22 @@ def rebased(frames: Sequence[Frame], old: Generation, new: Generation) -> tuple[
         return entry
 
     return tuple(structs.replace(frame, entries=tuple(map(convert, frame.entries))) for frame in frames)
+
+
+def has_only_messages(frames: Sequence[Frame]) -> bool:
+    """Whether a prefix holds nothing that a body did, so that a body may as well begin after all of it."""
+    return all(
+        isinstance(entry, Received) and isinstance(entry.message, Signal | Event)
+        for frame in frames
+        for entry in frame.entries
+    )
+
+
+def unbegun(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """A prefix without the start of its body, if all the rest of it are messages."""
+    kept = [tuple(entry for entry in frame.entries if not isinstance(entry, Started)) for frame in frames]
+    rest = tuple(structs.replace(frame, entries=own) for frame, own in zip(frames, kept, strict=True) if own)
+    return rest if has_only_messages(rest) else frames
 
 
 def settled_steps(frames: Sequence[Frame]) -> list[CommandId]:

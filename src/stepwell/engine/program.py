@@ -137,7 +137,11 @@ class Line(Struct, frozen=True):
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """What a generation of a run starts from: constant over all its replays. `born_at`: when the run was created."""
+    """What a generation of a run starts from: constant over all its replays. `born_at`: when the run was created.
+
+    `started_at`: when the body began; `is_late`: the journal does not say so yet. `unread` and `early` are messages
+    that came before that, to the generation before and to this one.
+    """
 
     run: RunId
     base: int
@@ -147,7 +151,9 @@ class Origin(Struct, frozen=True, kw_only=True):
     started_at: int
     born_at: int
     random_base: int
+    is_late: bool = False
     unread: tuple[Received, ...] = ()
+    early: tuple[Received, ...] = ()
 
 
 class Program(Protocol):

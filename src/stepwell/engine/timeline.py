@@ -121,6 +121,12 @@ class GenerationItem(_Item, tag="generation", frozen=True, kw_only=True, omit_de
     not_before: int = 0
 
 
+class StartItem(_Item, tag="start", frozen=True, kw_only=True, omit_defaults=True):
+    """The body began, at `at`, `late_ms` after it could at the earliest: there was a queue, or no worker."""
+
+    late_ms: int
+
+
 class EndItem(_Item, tag="end", frozen=True, kw_only=True, omit_defaults=True):
     """The run's end."""
 
@@ -141,13 +147,15 @@ Item = (
     | PatchItem
     | ChunkItem
     | GenerationItem
+    | StartItem
     | EndItem
 )
 I = TypeVar("I", bound=Struct)  # noqa: E741
 
 
 class Timeline(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened to a run. `at` is the run's time as of its last frame; `end` is None while it is open.
+    """What happened to a run. `at` is the run's time as of its last frame; `end` is None while it is open. Its body did
+    not begin before `not_before`.
 
     Items are in order of their first frame; a fork's begin with what it took from its origin.
     """
@@ -161,6 +169,7 @@ class Timeline(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent: RunId | None = None
     forked_from: RunId | None = None
     deadline: int | None = None
+    not_before: int = 0
     tags: dict[str, str] = {}
     metadata: dict[str, Raw] = {}
     generations: int = 1

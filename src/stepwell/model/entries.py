@@ -34,7 +34,8 @@ class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t
 
 
 class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=True):
-    """Always the first entry. `seed` (hex) feeds `ctx.random`, `ctx.uuid4` and hook tokens; it is secret."""
+    """Always the first entry. `seed` (hex) feeds `ctx.random`, `ctx.uuid4` and hook tokens; it is secret. The body does
+    not begin before `not_before`, whatever messages come."""
 
     workflow: str
     version: str = ""
@@ -42,9 +43,21 @@ class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=Tr
     seed: str
     parent: Parent | None = None
     deadline: int | None = None
+    not_before: int = 0
     forked_from: RunId | None = None
     tags: dict[str, str] = {}
     metadata: dict[str, Raw] = {}
+
+
+class Started(_Entry, tag="started", frozen=True, kw_only=True, omit_defaults=True):
+    """The body of this generation began at `at`. Without this entry it began when it could at the earliest.
+
+    The first entry of the first frame after that, and written only if the body began late: the run was in the queue, or
+    no worker was there. Until that frame is durable, nothing that depends on the time is; so after a crash the body
+    begins anew, at a later time.
+    """
+
+    at: int
 
 
 class StepCompleted(_Entry, tag="step", frozen=True, kw_only=True, omit_defaults=True):
@@ -227,6 +240,7 @@ class Ended(_Entry, tag="ended", frozen=True, kw_only=True, omit_defaults=True):
 
 Entry = (
     Created
+    | Started
     | StepCompleted
     | StepFailed
     | AttemptFailed

@@ -19,7 +19,7 @@ STATUSES: tuple[str, ...] = get_args(Status)
 class Wait(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a parked run waits for: a hint for people, written when it parks."""
 
-    kind: Literal["timer", "event", "signal", "token", "child", "retry"]
+    kind: Literal["timer", "event", "signal", "token", "child", "retry", "start"]
     name: str
     until: int | None = None
     detail: str = ""

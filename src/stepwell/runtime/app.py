@@ -48,7 +48,8 @@ class StartOptions(TypedDict, total=False):
     `id` names the run; if it is taken, `on_conflict` decides: "attach" (the default) gives the handle of the run that
     is there, if workflow and input are the same; "fail" always raises `RunConflictError`; "restart_if_failed" starts
     anew if it ended without completing. `key` is an idempotency key within the workflow. `delay` postpones the start,
-    `timeout` bounds the run. Higher `priority` goes first among runs that are due.
+    whatever messages come; a cancel ends the run at once. `timeout` bounds the run, counted from when it may start.
+    Higher `priority` goes first among runs that are due.
     """
 
     id: str
@@ -275,7 +276,7 @@ class Stepwell:
         if unknown:
             known = ", ".join(sorted(StartOptions.__annotations__))
             raise DefinitionError(f"start() has no option {unknown[0]!r}; there are: {known}")
-        delay_ms = duration_ms(options.get("delay", 0), what="start(delay)")
+        now, delay_ms = clock.now(), duration_ms(options.get("delay", 0), what="start(delay)")
         timeout_ms = (
             duration_ms(options["timeout"], what="start(timeout)") if "timeout" in options else ref.spec.timeout_ms
         )
@@ -284,7 +285,8 @@ class Stepwell:
             version=ref.spec.version,
             input=self.registry.input_of(ref, given),
             seed=clock.random_bytes(16).hex(),
-            deadline=None if timeout_ms is None else clock.now() + delay_ms + timeout_ms,
+            deadline=None if timeout_ms is None else now + delay_ms + timeout_ms,
+            not_before=now + delay_ms if delay_ms else 0,
             tags={**ref.spec.tags, **options.get("tags", {})},
             metadata={
                 key: self.registry.encode(value, what=f"metadata {key!r}")
@@ -296,7 +298,6 @@ class Stepwell:
             created=created,
             queue=ref.spec.queue,
             priority=options.get("priority", 0),
-            delay_ms=delay_ms,
         )
 
     def _run_id(self, ref: WorkflowRef[Any, Any], options: StartOptions) -> RunId:

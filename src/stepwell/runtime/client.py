@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from stepwell.engine.fold import start_wait
 from stepwell.errors import (
     BackendError,
     HookError,
@@ -40,13 +41,12 @@ _ANSWER_WITHIN = 30.0
 
 
 class NewStart(Struct, frozen=True, kw_only=True):
-    """A run to start. `created` is its first entry; times in ms."""
+    """A run to start. `created` is its first entry."""
 
     id: RunId
     created: Created
     queue: str = "default"
     priority: int = 0
-    delay_ms: int = 0
 
 
 class Client:
@@ -127,16 +127,17 @@ class Client:
             workflow=created.workflow,
             version=created.version,
             created_at=now,
-            wake_at=now + start.delay_ms,
+            wake_at=max(now, created.not_before),
             queue=start.queue,
             priority=start.priority,
             tags=created.tags,
             metadata=created.metadata,
             parent=None if created.parent is None else created.parent.run,
+            waiting=(start_wait(created.not_before),) if created.not_before else (),
         )
         worker = self.worker
         by = self.backend.store.identity
-        lease_ends = None if worker is None or start.delay_ms else worker.reserve(head)
+        lease_ends = None if worker is None or created.not_before else worker.reserve(head)
         if worker is not None and lease_ends is not None:
             claim = worker.new_claim()
             head = msgspec.structs.replace(

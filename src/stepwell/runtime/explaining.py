@@ -119,7 +119,9 @@ class _Case:
         self.knows_workflows = knows_workflows
         # The code here knows better than the head, which is only written when a run parks.
         is_known = replayed is not None and replayed.is_ok
-        self.waits: tuple[Wait, ...] = replayed.waits if replayed is not None and is_known else head.waiting
+        has_begun = head.status != "queued" and (head.owner is not None or not _starts(head.waiting))
+        is_better = replayed is not None and is_known and has_begun
+        self.waits: tuple[Wait, ...] = replayed.waits if replayed is not None and is_better else head.waiting
 
     def explanation(self) -> _Found:
         return (
@@ -186,7 +188,7 @@ class _Case:
     def _sleeps(self) -> _Found:
         head = self.head
         facts = tuple(self._what_it_waits_for())
-        if head.status == "queued" and head.wake_at is not None:
+        if head.wake_at is not None and (head.status == "queued" or _starts(self.waits)):
             return _Found(f"starts {self._when(head.wake_at)}", facts)
         first = self.waits[0] if self.waits else None
         cure = "" if first is None else _cure(head.id, first)
@@ -232,6 +234,10 @@ class _Case:
         return f"in {format_ms(at - self.now)}" if at > self.now else f"{format_ms(self.now - at)} ago"
 
 
+def _starts(waits: tuple[Wait, ...]) -> bool:
+    return any(wait.kind == "start" for wait in waits)
+
+
 def _last_step(story: Timeline) -> StepItem | None:
     finished = [step for step in story.steps if step.ended_at is not None]
     return max(finished, key=lambda step: step.ended_at or 0) if finished else None
@@ -251,6 +257,8 @@ def _wait_words(wait: Wait, now: int) -> str:
             return f"for the completion of {wait.name}{until}"
         case "child":
             return f"for child {wait.detail or wait.name} (command {wait.name}){until}"
+        case "start":
+            return f"it starts at {_moment(wait.until or 0)}"
         case "retry":
             left = "" if wait.until is None else f" in {format_ms(max(0, wait.until - now))}"
             return f"to try {wait.name} again{left}"

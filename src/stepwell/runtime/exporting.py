@@ -100,6 +100,8 @@ def _paused(client: Client, export: RunExport, id: RunId) -> tuple[Head, list[Fr
     prefix = settled_prefix([*kept, *(frame for _, frame in own)], Where.END, base=base)
     prefix = rebased(prefix, Generation(old.id, base, _seed_of(start)), Generation(id, base, seed))
     frames = [_with_origin(frame, seed, old.id) for frame in export.frames[:base]]
+    if len(own) == 1 and not old.waiting:
+        frames[-1] = _not_before(frames[-1], now)
     if isinstance(start, ContinuedAsNew):
         frames[-1] = _without_history(frames[-1])
     mail = max([old.mail, *(item.no for item in export.mail)])
@@ -156,6 +158,13 @@ def _without_history(frame: Frame) -> Frame:
     start = frame.entries[-1]
     assert isinstance(start, ContinuedAsNew), "it begins a generation"
     return structs.replace(frame, entries=(*frame.entries[:-1], structs.replace(start, history=())))
+
+
+def _not_before(frame: Frame, at: int) -> Frame:
+    """A generation whose body has not begun: its clock is not to begin before the run is here."""
+    *others, start = frame.entries
+    assert isinstance(start, Created | ContinuedAsNew), "its first frame is all there is of it"
+    return structs.replace(frame, entries=(*others, structs.replace(start, not_before=max(at, start.not_before))))
 
 
 def _seed_of(start: Created | ContinuedAsNew) -> str:

@@ -18,9 +18,11 @@ from stepwell.engine.prefix import (
     Generation,
     Where,
     generation_start,
+    has_only_messages,
     rebased,
     settled_prefix,
     settled_steps,
+    unbegun,
 )
 from stepwell.errors import DefinitionError, HookError, RunConflictError
 from stepwell.model.entries import (
@@ -32,6 +34,7 @@ from stepwell.model.entries import (
     Intended,
     MetadataChanged,
     OpenHook,
+    Started,
     TimerFired,
 )
 from stepwell.model.failures import NULL
@@ -58,6 +61,13 @@ class Origin(Struct, frozen=True):
         return self.start if isinstance(self.start, Created) else self.start.created
 
     @property
+    def fold(self) -> Fold:
+        """What the frames of this generation say, and the head where they do not."""
+        fold = Fold(self.head.id, list(enumerate(self.frames, self.base)))
+        fold.was_parked(self.head)
+        return fold
+
+    @property
     def journal(self) -> tuple[Frame, ...]:
         """All that happened in this generation, what it began with included."""
         kept = () if isinstance(self.start, Created) else self.start.history
@@ -78,10 +88,12 @@ class Forking:
         origin = await self.origin(run)
         edits = {CommandId(step): self._registry.encode(value, what=f"edit {step}") for step, value in edit.items()}
         cut = _checked_cut(origin, from_step, edits)
-        prefix = settled_prefix(origin.journal, cut, base=origin.base, edits=edits)
+        prefix = unbegun(settled_prefix(origin.journal, cut, base=origin.base, edits=edits))
         if not isinstance(input, UnsetType):
             origin = structs.replace(origin, start=structs.replace(origin.start, input=self._input(origin, input)))
             prefix = prefix if from_step is not None or edits else ()
+        elif cut is Where.END:
+            prefix = _begun(origin, prefix)
         return await self._create(origin, prefix, id=id, suffix="fork")
 
     async def retry(self, run: RunId, *, id: str | None) -> RunId:
@@ -92,7 +104,7 @@ class Forking:
             raise RunConflictError(f"run {run} has not ended ({status}); cancel it first, or fork it")
         if status == "completed":
             raise RunConflictError(f"run {run} completed, so there is nothing to retry; fork it from a step instead")
-        prefix = settled_prefix(origin.journal, Where.FAILURE, base=origin.base)
+        prefix = unbegun(settled_prefix(origin.journal, Where.FAILURE, base=origin.base))
         return await self._create(origin, prefix, id=id, suffix="retry")
 
     async def origin(self, run: RunId) -> Origin:
@@ -124,14 +136,19 @@ class Forking:
     def _new(self, origin: Origin, prefix: tuple[Frame, ...], id: RunId) -> tuple[Head, list[Frame]]:
         now = self._client.backend.clock.now()
         old, first = origin.head, origin.frames[0]
+        is_anew = has_only_messages(prefix)
         created = structs.replace(
-            origin.created, forked_from=old.id, parent=None, deadline=_deadline(origin, prefix, now)
+            origin.created,
+            forked_from=old.id,
+            parent=None,
+            deadline=_deadline(origin, prefix, now),
+            not_before=now if is_anew else min(now, origin.created.not_before),
         )
         # Its bytes are like no other frame's, so that a repeated create can tell its own run from another's.
         by = Claim(f"{self._client.backend.store.identity}:{self._client.backend.clock.random_bytes(6).hex()}")
         frames = [Frame(first.at, by, (created,))]
         if isinstance(origin.start, ContinuedAsNew):
-            frames.append(Frame(first.at, by, (_continued(origin, origin.start, created),)))
+            frames.append(Frame(first.at, by, (_continued(origin, origin.start, created, is_anew),)))
         seed = created.seed
         base = len(frames)
         frames += rebased(prefix, Generation(old.id, origin.base, seed), Generation(id, base, seed))
@@ -195,15 +212,25 @@ def _checked_cut(origin: Origin, from_step: str | None, edits: Mapping[CommandId
     return cut
 
 
-def _continued(origin: Origin, start: ContinuedAsNew, created: Created) -> ContinuedAsNew:
-    """The start of the generation, whose history follows as frames; its clock and its chance stay what they were."""
+def _begun(origin: Origin, prefix: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """All of a run's history: its waits are as old as they were, even if the journal holds nothing but messages."""
+    fold = origin.fold
+    if not fold.has_begun or not has_only_messages(prefix):
+        return prefix
+    at, last = fold.origin.started_at, origin.frames[-1]
+    return (*prefix, structs.replace(last, at=max(at, last.at), entries=(Started(at=at),)))
+
+
+def _continued(origin: Origin, start: ContinuedAsNew, created: Created, is_anew: bool) -> ContinuedAsNew:
+    """The start of the generation, whose history follows as frames. Its chance stays what it was, and its clock, unless
+    the body begins anew."""
     return structs.replace(
         start,
         created=created,
         history=(),
         retries=0,
-        not_before=0,
-        started_at=start.started_at or origin.frames[0].at,
+        not_before=created.not_before if is_anew else 0,
+        started_at=0 if is_anew else origin.fold.origin.started_at,
         random_base=start.random_base or origin.base,
         names=(),
     )
@@ -214,7 +241,7 @@ def _deadline(origin: Origin, prefix: Iterable[Frame], now: int) -> int | None:
     deadline = origin.created.deadline
     if deadline is None or any(_is_run_timeout(entry) for frame in prefix for entry in frame.entries):
         return deadline
-    return now + max(0, deadline - origin.head.created_at)
+    return now + max(0, deadline - max(origin.head.created_at, origin.created.not_before))
 
 
 def _is_run_timeout(entry: Entry) -> bool:

@@ -75,10 +75,11 @@ def replay_frames(
 ) -> ReplayReport:
     """Run a workflow through the frames of one generation, the first of which begins it. `status` is the run's."""
     fold = Fold(run, frames)
+    begins = fold.begin()
     program = function_program(workflow, registry, fold.origin, impure_check=True)
     program.loop.fast = False
     asked = program.record_arguments()
-    lines = [*fold.lines, *fold.held]  # what a paused run holds back, it will meet when it is resumed
+    lines = [*begins, *fold.held]  # what a paused run holds back, it will meet when it is resumed
     has_begun = _has_begun(frames, fold, status)
     error: str | None = None
     difference: Difference | None = None
@@ -117,7 +118,9 @@ def _has_begun(frames: Sequence[tuple[int, Frame]], fold: Fold, status: Status) 
     or a generation that perhaps nobody has driven yet, or where a pause holds something back."""
     if fold.is_paused or status == "queued":
         return False
-    return len(frames) > 1 or (status == "waiting" and isinstance(frames[0][1].entries[-1], Created))
+    if len(frames) > 1:
+        return fold.has_begun
+    return status == "waiting" and isinstance(frames[0][1].entries[-1], Created)
 
 
 def _warnings(lines: Sequence[Line], asked: Mapping[CommandId, int], *, is_early: object) -> Iterator[str]:
