@@ -216,14 +216,22 @@ def random_plan(choice: Random, depth: int = 3) -> Plan:
 
 
 class Machine:
-    """One run, driven by hand. Everything that is random comes from `choice`."""
+    """One run, driven by hand. Everything that is random comes from `choice`.
 
-    def __init__(self, plan: Plan, choice: Random) -> None:
+    The run is created with a delay, and a worker takes it so long after its creation.
+    """
+
+    def __init__(self, plan: Plan, choice: Random, *, delay_ms: int = 0, taken_after_ms: int = 0) -> None:
         self.choice = choice
         self.salt = choice.random()
         self.registry = Registry([planned, leaf, work, book, unbook], Codec())
         self.now = 1_000_000
-        created = Created(workflow="planned", input=self.registry.input_of(planned, (plan,)), seed="00" * 16)
+        created = Created(
+            workflow="planned",
+            input=self.registry.input_of(planned, (plan,)),
+            seed="00" * 16,
+            not_before=self.now + delay_ms if delay_ms else 0,
+        )
         self.frames = [(1, Frame(self.now, "test:0", (created,)))]
         self.mail = 0
         self.inbox: list[Arrival] = []
@@ -232,6 +240,7 @@ class Machine:
         self.children: list[tuple[str, StartChild]] = []
         self.crashes = 0
         self.driver = self.load()
+        self.now += taken_after_ms
         self.follow(self.driver.feed([], self.now))
 
     def load(self) -> Driver:
@@ -262,15 +271,30 @@ class Machine:
         decision = self.driver.feed([], self.now) if before.ended is None else Decision()
         assert set(self.driver.steps) == set(before.steps)
         assert self.driver.ended == before.ended
-        if before.ended is None and not decision.entries:
-            assert self.driver.next_wake() == before.next_wake()
-            assert self.driver.is_paused == before.is_paused
-            assert self.driver.program.waits() == before.program.waits()
-            assert self.driver.program.metadata == before.program.metadata
+        if before.ended is None:
+            self.compare(before, decision)
         before.evict()
         self.running = {}
         self.acts = []
         self.follow(decision)
+
+    def compare(self, before: Driver, decision: Decision) -> None:
+        """The new driver stands where the old one stood."""
+        after = self.driver
+        if after.origin.is_late:
+            # Nothing that depends on the time is durable, so the body begins anew.
+            assert all(frame.at < after.fold.not_before for _, frame in self.frames[1:])
+            return
+        assert after.origin.started_at == before.origin.started_at
+        if decision.entries:
+            return
+        assert after.next_wake() == before.next_wake()
+        assert after.is_paused == before.is_paused
+        assert after.waits() == before.waits()
+        if before.program is None:
+            assert after.program is None
+        else:
+            assert after.program.metadata == before.program.metadata
 
     def send(self, message: Message) -> None:
         """Put a message into the inbox."""
@@ -325,3 +349,8 @@ class Machine:
         """Pause, resume or cancel."""
         self.send(self.choice.choice([PauseRequested(), ResumeRequested(), CancelRequested(reason="test")]))
         self.send(ResumeRequested())
+
+
+def late_machine(plan: Plan, choice: Random) -> Machine:
+    """A machine of a run that may have to wait for its start."""
+    return Machine(plan, choice, delay_ms=choice.choice([0, 0, 700]), taken_after_ms=choice.choice([0, 0, 600_000]))

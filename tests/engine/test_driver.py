@@ -6,7 +6,7 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.machines import Machine, random_plan
+from tests.engine.machines import Machine, late_machine, random_plan
 
 from stepwell.engine.driver import Arrival
 from stepwell.model.entries import Received
@@ -17,7 +17,7 @@ seeds = st.integers(min_value=0, max_value=2**32)
 
 def machine_of(choice: Random) -> Machine:
     """A machine with a workflow of some dozens of commands."""
-    return Machine(["seq", *[["try", random_plan(choice, depth=4)] for _ in range(3)]], choice)
+    return late_machine(["seq", *[["try", random_plan(choice, depth=4)] for _ in range(3)]], choice)
 
 
 @given(seeds)

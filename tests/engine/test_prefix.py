@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, structs
-from tests.engine.machines import Machine, planned, random_plan
+from tests.engine.machines import Machine, late_machine, planned, random_plan
 
 from stepwell.authoring.context import function_program
 from stepwell.engine.driver import Driver
@@ -78,7 +78,7 @@ class ForkMachine(Machine):
 
 @contextmanager
 def machine_of(choice: Random) -> Iterator[Machine]:
-    machine = Machine(["seq", *[["try", random_plan(choice, depth=3)] for _ in range(3)]], choice)
+    machine = late_machine(["seq", *[["try", random_plan(choice, depth=3)] for _ in range(3)]], choice)
     try:
         yield machine
     finally:
