@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from stepwell import Context, Retry, RunCancelledError, RunError, Signal, Stepwell, step, workflow
-from stepwell.engine.timeline import StartItem
+from stepwell.engine.timeline import StartItem, TimerItem
 from stepwell.model.entries import Started
 from stepwell.runtime.options import WorkerOptions
 from stepwell.testing.virtual import VirtualClock, VirtualLoop
@@ -445,5 +445,27 @@ def test_an_imported_run_that_slept_goes_on_where_it_was(world: World) -> None:
             await world.app.runs.resume(imported)
             await world.app.handle(imported).result()
             assert world.passed == HOUR
+
+    drive(world, main())
+
+
+@workflow(timeout="5m")
+async def goes_on_past_its_timeout(ctx: Context) -> None:
+    pause = asyncio.create_task(asyncio.sleep(60))
+    try:
+        await asyncio.shield(pause)
+    finally:
+        await pause
+
+
+def test_only_the_timer_of_the_run_has_its_name_when_that_is_over_at_the_begin(world: World) -> None:
+    async def main() -> None:
+        handle = await world.app.start(goes_on_past_its_timeout)
+        await asyncio.sleep(600)
+        async with world.worker():
+            with pytest.raises(RunError, match="the run took longer than its timeout"):
+                await handle.result()
+        timers = (await world.app.runs.timeline(handle.id)).of(TimerItem)
+        assert [timer.name for timer in timers] == ["sleep"]
 
     drive(world, main())

@@ -378,6 +378,7 @@ class FunctionProgram:
         timer = asyncio.timeout_at(deadline / 1000)
         try:
             async with timer:
+                self.loop.next_timer_name = ""  # a body that begins after its deadline needs no timer for it
                 return await body
         except TimeoutError:
             if timer.expired():
