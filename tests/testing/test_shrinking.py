@@ -188,8 +188,10 @@ def test_scenarios_go_to_files_and_back(seed: int) -> None:
         ),
         (
             scenario_json(replace(SMALL, runs=(RunScript("r0", 0, Seq((Again(Do("a")), Do("b")))),))),
-            'the plan of r0: "again" may only be the last of the "seq" that is the whole plan',
+            'the plan of r0: "again" may only be the last of a "seq" that ends its run',
         ),
+        (scenario_json(replace(SMALL, runs=(RunScript("r0", 0, Again(Do("a"))),))), '"again" stands alone'),
+        (scenario_json(replace(SMALL, runs=(RunScript("r0", 0, Do("a", kills=50)),))), "a step that kills 50 workers"),
         (scenario_json(replace(SMALL, runs=(RunScript("r0", 0, Race(())),))), "a branch without parts"),
         (scenario_json(replace(SMALL, runs=(RunScript("r0", 0, Map(1, 0)),))), "a map with no concurrency"),
     ],
@@ -202,6 +204,7 @@ def test_a_file_that_cannot_be_carried_out_is_refused(text: str, complaint: str)
 
 
 def test_a_generation_may_follow_at_the_end_of_the_whole_plan() -> None:
-    plan = Seq((Sleep(1), Again(Seq((Wait("ping"), Again(Child(Do("a"), "await")))))))
+    child = Child(Seq((Do("a"), Again(Do("b")))), "await")
+    plan = Seq((Sleep(1), Again(Seq((Wait("ping"), Seq((Do("a"), Again(child))))))))
 
     assert flaw_of(replace(SMALL, runs=(RunScript("r0", 0, plan),))) == ""

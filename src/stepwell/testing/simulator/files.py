@@ -8,8 +8,11 @@ import msgspec
 from msgspec import Struct
 
 from stepwell.errors import DefinitionError
-from stepwell.testing.simulator.plans import Again, Map, Plan, Seq
+from stepwell.testing.simulator.plans import Again, Child, Do, Map, Plan, Seq
 from stepwell.testing.simulator.scenarios import Scenario
+
+_FEW_KILLS = 2
+_ENDLESS_KILLS = 100
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Scenario).decode
@@ -49,24 +52,26 @@ def _flaws(scenario: Scenario) -> Iterator[str]:
     if not scenario.runs:
         yield "no runs"
     for script in scenario.runs:
-        for text in _plan_flaws(script.plan, is_root=True):
+        if isinstance(script.plan, Again):
+            yield f'the plan of {script.id}: "again" stands alone; put it last in a "seq"'
+        for text in _plan_flaws(script.plan, is_last=True):
             yield f"the plan of {script.id}: {text}"
 
 
-def _plan_flaws(plan: Plan, *, is_root: bool = False) -> Iterator[str]:
-    if isinstance(plan, Again):
-        yield '"again" may only be the last of the "seq" that is the whole plan'
-        return
-    if isinstance(plan, Map) and plan.concurrency < 1:
-        yield "a map with no concurrency"
+def _plan_flaws(plan: Plan, *, is_last: bool = False) -> Iterator[str]:
+    """`is_last`: nothing of its run comes after it."""
     parts = parts_of(plan)
     if not parts and hasattr(plan, "plans"):
         yield "a branch without parts"
-    if is_root and isinstance(plan, Seq) and parts and isinstance(parts[-1], Again):
-        yield from _plan_flaws(parts[-1].plan, is_root=True)
-        parts = parts[:-1]
-    for part in parts:
-        yield from _plan_flaws(part)
+    if isinstance(plan, Map) and plan.concurrency < 1:
+        yield "a map with no concurrency"
+    if isinstance(plan, Do) and _FEW_KILLS < plan.kills < _ENDLESS_KILLS:
+        yield f"a step that kills {plan.kills} workers: say at most {_FEW_KILLS}, or {_ENDLESS_KILLS} to have it dead"
+    for number, part in enumerate(parts, 1):
+        ends = isinstance(plan, Child | Again) or (isinstance(plan, Seq) and is_last and number == len(parts))
+        if isinstance(part, Again) and not (ends and isinstance(plan, Seq)):
+            yield '"again" may only be the last of a "seq" that ends its run'
+        yield from _plan_flaws(part, is_last=ends)
 
 
 def parts_of(plan: Plan) -> tuple[Plan, ...]:

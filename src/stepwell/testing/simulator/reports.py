@@ -92,7 +92,7 @@ def plan_text(plan: Plan) -> str:
         elif isinstance(value, bool):
             words += [field] * value
         elif isinstance(value, str):
-            words.append(value)
+            words += [value] * bool(value)
         elif isinstance(value, int) and value:
             words.append(f"{field}={value}")
     parts = ", ".join(map(plan_text, parts_of(plan)))
