@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stepwell.authoring.messages import Event, Signal
-from stepwell.runtime.app import Stepwell
+from stepwell.runtime.app import OnConflict, Stepwell
+from stepwell.runtime.handles import Handle
 from stepwell.testing.simulator.plans import EVENT
-from stepwell.testing.simulator.playing import play
+from stepwell.testing.simulator.playing import SHARED, WORKFLOWS
 from stepwell.testing.simulator.scenarios import Action, RunScript
 
 NEWS = Event(EVENT, str)
@@ -21,6 +22,11 @@ def perform(app: Stepwell, script: RunScript, action: Action, number: int) -> Co
     return _ACTIONS[action.kind](app, script, action, f"{script.id}-{number}")
 
 
+def begin(app: Stepwell, script: RunScript, *, on_conflict: OnConflict = "attach") -> Coroutine[Any, Any, Handle[Any]]:
+    """Start the run of a script."""
+    return app.start(WORKFLOWS[script.workflow], script.plan, id=script.id, on_conflict=on_conflict)
+
+
 def _cancel(app: Stepwell, script: RunScript, action: Action, id: str) -> Coroutine[Any, Any, Any]:
     grace = int(action.detail) / 1000 if action.detail else None
     return app.runs.cancel(script.id, "on purpose", grace=grace, request_id=id)
@@ -30,15 +36,15 @@ _ACTIONS: dict[str, _Do] = {
     "signal": lambda app, script, action, id: app.handle(script.id).send(Signal(action.detail, str), id, id=id),
     "publish": lambda app, _script, _action, id: app.publish(NEWS, id, id=id),
     "hook": lambda app, script, _, id: app.complete(f"hook-{script.id}-1", id, id=id),
+    "shared hook": lambda app, _script, _action, id: app.complete(SHARED, id, id=id),
     "cancel": _cancel,
     "terminate": lambda app, script, _, id: app.runs.terminate(script.id, "on purpose", request_id=id),
     "pause": lambda app, script, _, id: app.runs.pause(script.id, request_id=id),
     "resume": lambda app, script, _, id: app.runs.resume(script.id, request_id=id),
-    "attach": lambda app, script, _action, _id: app.start(play, script.plan, id=script.id),
+    "attach": lambda app, script, _action, _id: begin(app, script),
     "fork": lambda app, script, _, id: app.runs.fork(script.id, id=f"{id}-fork"),
     "retry": lambda app, script, _, id: app.runs.retry(script.id, id=f"{id}-retry"),
-    "restart": lambda app, script, _action, _id: app.start(
-        play, script.plan, id=script.id, on_conflict="restart_if_failed"
-    ),
+    "restart": lambda app, script, _action, _id: begin(app, script, on_conflict="restart_if_failed"),
+    "delete": lambda app, script, _action, _id: app.runs.delete(script.id, force=True),
     "look": lambda app, script, _action, _id: app.runs.explain(script.id),
 }

@@ -14,14 +14,14 @@ from stepwell.model.failures import NULL
 from stepwell.model.ids import RunId
 from stepwell.model.messages import CancelRequested, TerminateRequested
 from stepwell.runtime.app import Stepwell
-from stepwell.runtime.reading import read_stream
+from stepwell.runtime.reading import StreamChunk, read_stream
 from stepwell.runtime.replaying import replay_frames
 from stepwell.testing.simulator.fleet import Fleet
 from stepwell.testing.simulator.journals import REGISTRY, Journal
 from stepwell.testing.simulator.ledger import Ledger
-from stepwell.testing.simulator.oracle import fits, last_generation, may_raise, may_return
+from stepwell.testing.simulator.oracle import fits_run, may_raise
 from stepwell.testing.simulator.plans import Plan
-from stepwell.testing.simulator.playing import play
+from stepwell.testing.simulator.playing import WORKFLOWS
 
 Wrong = Callable[[int, str, str], None]
 
@@ -62,23 +62,33 @@ class Endings:
         if isinstance(answer, Exception):
             self._wrong(5, run, f"cannot be read any more: {answer}")
             return
-        frames, chunks, told = answer
+        frames, chunks, work, told = answer
         ended = frames[-1][1].entries[-1]
         assert isinstance(ended, Ended), "asked about runs that have ended"
         if (told.status, bytes(told.value)) != (ended.status, bytes(ended.value)):
             self._wrong(5, run, "who waits for it is told another end")
         entries = [entry for _, frame in frames for entry in frame.entries]
-        for text in (*_wrong_results(ended, entries), *_wrong_leftovers(journal, self._world, chunks)):
+        assert isinstance(entries[0], Created), "the first entry of a run"
+        for text in (
+            *_wrong_results(ended, entries),
+            *_wrong_leftovers(journal, self._world, chunks),
+            *_wrong_work(journal, work, self._ledger),
+        ):
             self._wrong(7, run, text)
-        report = replay_frames(run, _last_generation(frames), play, REGISTRY)
+        report = replay_frames(run, _last_generation(frames), WORKFLOWS[entries[0].workflow], REGISTRY)
         if not report.is_ok:
             self._wrong(8, run, str(report.error))
 
 
-async def _facts(app: Stepwell, run: RunId) -> tuple[list[tuple[int, Frame]], list[Raw], Ended]:
+_Facts = tuple[list[tuple[int, Frame]], list[Raw], list[StreamChunk], Ended]
+
+
+async def _facts(app: Stepwell, run: RunId) -> _Facts:
+    """A run's frames, the chunks of its body, those of its steps, and its end, all as a client sees them."""
     _, frames = await app.client.journal(run)
     ended = await app.client.ended(run, _WAIT_S)
-    return frames, [chunk.raw async for chunk in read_stream(app.client, run, "chunks")], ended
+    chunks = [chunk.raw async for chunk in read_stream(app.client, run, "chunks")]
+    return frames, chunks, [chunk async for chunk in read_stream(app.client, run, "work")], ended
 
 
 def _last_generation(frames: list[tuple[int, Frame]]) -> list[tuple[int, Frame]]:
@@ -95,11 +105,11 @@ def _wrong_results(ended: Ended, entries: list[Entry]) -> Iterator[str]:
     match ended.status:
         case "completed":
             value = msgspec.json.decode(bytes(ended.value))
-            if not may_return(plan) or not fits(last_generation(plan), value):
+            if not fits_run(plan, value):
                 yield f"no execution without faults gives {value}"
             yield from _wrong_messages(value)
         case "failed":
-            if not may_raise(plan) and not may_raise(last_generation(plan)):
+            if not may_raise(plan):
                 yield f"failed, but its plan cannot: {ended.failure}"
         case "cancelled":
             if not cancels:
@@ -142,3 +152,18 @@ def _wrong_leftovers(journal: Journal, world: World, chunks: list[Raw]) -> Itera
     sent = [bytes(entry.value) for entry in entries if isinstance(entry, Sent)]
     if "~" not in journal.run and [bytes(chunk) for chunk in chunks] != sent:
         yield f"its stream holds {[bytes(chunk) for chunk in chunks]}, it sent {sent}"
+
+
+def _wrong_work(journal: Journal, chunks: list[StreamChunk], ledger: Ledger) -> Iterator[str]:
+    """Of each step that completed, a reader has the chunks of the execution whose result counts, and no others."""
+    if "~" in journal.run:
+        return
+    seen: dict[str, list[str]] = {}
+    for chunk in chunks:
+        if chunk.restarts:
+            seen[chunk.source] = []
+        seen.setdefault(chunk.source, []).append(msgspec.json.decode(bytes(chunk.raw)))
+    for source, mark in journal.marks_of.items():
+        sent = [f"{mark}{number}" for number in range(ledger.sends(mark))]
+        if seen.get(source, []) != sent:
+            yield f"its stream holds {seen.get(source)} of step {source}, which sent {sent}"

@@ -8,6 +8,7 @@ from stepwell.authoring.context import function_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
 from stepwell.engine.driver import Driver
+from stepwell.engine.prefix import generation_start
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -28,10 +29,10 @@ from stepwell.model.runs import Head
 from stepwell.ports import Blobs, NewRun
 from stepwell.runtime.payloads import loaded_frames
 from stepwell.testing.simulator.ledger import MARK_BYTES
-from stepwell.testing.simulator.playing import ATTEMPTS, act, book, play, unbook
+from stepwell.testing.simulator.playing import ATTEMPTS, WORKFLOWS, act, book, unbook
 from stepwell.testing.worlds import at_once
 
-REGISTRY = Registry([play, act, book, unbook], Codec())
+REGISTRY = Registry([*WORKFLOWS.values(), act, book, unbook], Codec())
 WITNESS = Claim("witness:0")
 
 Report = Callable[[int, RunId, str], None]
@@ -40,12 +41,18 @@ Report = Callable[[int, RunId, str], None]
 
 def driver_of(run: RunId, frames: list[tuple[int, Frame]]) -> Driver:
     """A driver made of nothing but a journal, from the frame that begins its last generation."""
-    head = Head(id=run, workflow=play.id, created_at=0)
-    return Driver(head, frames, WITNESS, lambda origin: function_program(play, REGISTRY, origin))
+    start = generation_start(frames[0][1])
+    workflow = WORKFLOWS[start.workflow if isinstance(start, Created) else start.created.workflow]
+    head = Head(id=run, workflow=workflow.id, created_at=0)
+    return Driver(head, frames, WITNESS, lambda origin: function_program(workflow, REGISTRY, origin))
 
 
 class Journal:
-    """The frames of one run as they came, and what follows from them."""
+    """The frames of one run as they came, and what follows from them.
+
+    `marks_of`: the mark of the execution whose result was journaled here, by step; `id@base` from the second generation
+    on, as streams name their sources.
+    """
 
     def __init__(self, new: NewRun, blobs: Blobs, report: Report) -> None:
         run, bodies, mail = new.head.id, new.frames, new.head.mail
@@ -60,6 +67,7 @@ class Journal:
         self.ended: Ended | None = None
         self.asked: set[CommandId] = set()
         self.is_settled = False
+        self.marks_of: dict[str, str] = {}
         self._given = len(bodies)
         self._blobs = blobs
         self._report = report
@@ -109,7 +117,7 @@ class Journal:
         while step not in self.asked and until > 0:
             driver = self.driver(until)
             if driver.ended is None:
-                driver.feed([], driver.at)
+                driver.feed([], max(driver.at, driver.fold.not_before))
                 self.asked.update(driver.steps)
             driver.evict()
             until -= 1
@@ -160,6 +168,8 @@ class Journal:
             self._attempts[id] = attempt
         else:
             self._results.add(id)
+        if isinstance(entry, StepCompleted) and is_new and (mark := MARK_BYTES.search(bytes(entry.value))):
+            self.marks_of[f"{id}@{self.base}" if self.base > 1 else id] = mark.group().decode()
 
     def _begin_generation(self, entry: ContinuedAsNew) -> None:
         self.base = len(self.frames)
@@ -170,6 +180,8 @@ class Journal:
             for kept in frame.entries:
                 if isinstance(kept, StepCompleted | StepFailed | AttemptFailed):
                     self._add_outcome(kept, is_new=False)
+                elif isinstance(kept, Intended):
+                    self.intents[kept.id] = kept.act
 
     def _add_message(self, entry: Received) -> None:
         if entry.no != self.mail + 1:

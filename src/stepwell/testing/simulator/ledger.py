@@ -28,6 +28,7 @@ class Execution(Struct, kw_only=True):
     attempt: int
     at: int
     process: str
+    sends: int = 0
     over: str = ""
 
 
@@ -49,6 +50,10 @@ class Ledger:
     def new_mark(self) -> str:
         """A mark that nothing else has."""
         return f"~{len(self.executions) + 1}~"
+
+    def sends(self, mark: str) -> int:
+        """How many chunks the execution with this mark sent."""
+        return self.executions[int(mark.strip("~")) - 1].sends
 
 
 def marks_in(value: object) -> list[str]:

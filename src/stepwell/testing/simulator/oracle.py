@@ -13,6 +13,7 @@ from stepwell.testing.simulator.ledger import MARK
 from stepwell.testing.simulator.plans import (
     Again,
     Child,
+    Collect,
     Do,
     Gather,
     Group,
@@ -23,20 +24,24 @@ from stepwell.testing.simulator.plans import (
     Race,
     Saga,
     Seq,
+    Shield,
     Try,
     Wait,
 )
 from stepwell.testing.simulator.playing import ATTEMPTS
 
+FOR_EVER = 100
+"""From so many on, a step kills whoever runs it, and its run is dead in the end."""
+
 
 def may_raise(plan: Plan) -> bool:
     """Whether it can fail."""
     match plan:
-        case Do(fails=fails):
-            return fails >= ATTEMPTS
+        case Do(fails=fails, limit_ms=limit_ms):
+            return fails >= ATTEMPTS or fails < 0 or limit_ms > 0
         case Seq(plans=plans) | Gather(plans=plans):
             return any(may_raise(each) for each in plans)
-        case Limit(plan=inner) | Saga(plan=inner):
+        case Limit(plan=inner) | Saga(plan=inner) | Shield(plan=inner) | Again(plan=inner):
             return may_raise(inner)
         case Child(how="cancel" | "leave" | "abandon"):
             return False
@@ -49,11 +54,11 @@ def may_raise(plan: Plan) -> bool:
 def may_return(plan: Plan) -> bool:
     """Whether it can come to a value."""
     match plan:
-        case Do(fails=fails):
-            return fails < ATTEMPTS
+        case Do(fails=fails, kills=kills):
+            return fails < ATTEMPTS and kills < FOR_EVER
         case Seq(plans=plans) | Gather(plans=plans):
             return all(may_return(each) for each in plans)
-        case Saga(plan=inner):
+        case Saga(plan=inner) | Shield(plan=inner) | Again(plan=inner):
             return may_return(inner)
         case Child(how="await" | "tell", plan=inner):
             return may_return(inner)
@@ -61,11 +66,20 @@ def may_return(plan: Plan) -> bool:
             return True
 
 
+def fits_run(plan: Plan, value: Any) -> bool:
+    """Whether a run of this plan can answer this: as its last generation does."""
+    return may_return(plan) and fits(last_generation(plan), value)
+
+
 def last_generation(plan: Plan) -> Plan:
     """The plan whose value is the run's."""
-    while isinstance(plan, Seq) and plan.plans and isinstance(plan.plans[-1], Again):
-        plan = plan.plans[-1].plan
-    return plan
+    if not isinstance(plan, Seq) or not plan.plans:
+        return plan
+    last = plan.plans[-1]
+    if isinstance(last, Again):
+        return last_generation(last.plan)
+    inner = last_generation(last)
+    return plan if inner is last else inner
 
 
 def fits(plan: Plan, value: Any) -> bool:
@@ -77,11 +91,15 @@ def fits(plan: Plan, value: Any) -> bool:
         case Do(label=label, fails=fails):
             return kind == "do" and fails < ATTEMPTS and _is_marked(label, rest)
         case Wait(source=source, ms=ms):
+            if kind == "refused":
+                return plan.token == "shared"
             if kind == "none":
                 return ms is not None and rest == [source]
             return kind == "got" and len(rest) == 2 and rest[0] == source and isinstance(rest[1], str)
         case Map(count=count):
             return kind == "map" and len(rest) == count and all(_is_marked(f"m{i}", [v]) for i, v in enumerate(rest))
+        case Collect(source=source, count=count):
+            return kind == "collected" and len(rest) == count and all(item[:2] == ["got", source] for item in rest)
         case Note(key=key):
             return kind == "note" and rest[0] == key and rest[2] is True
         case Again():
@@ -92,16 +110,16 @@ def fits(plan: Plan, value: Any) -> bool:
 
 def _branch_fits(plan: Plan, kind: str, rest: Sequence[Any]) -> bool:
     match plan:
-        case Seq(plans=plans):
-            return kind == "seq" and _all_fit(plans, rest)
-        case Gather(plans=plans):
-            return kind == "gather" and _all_fit(plans, rest)
+        case Seq(plans=plans) | Gather(plans=plans):
+            return kind == type(plan).__name__.lower() and _all_fit(plans, rest)
         case Group(plans=plans):
             if kind == "group failed":
                 return any(may_raise(each) for each in plans)
             return kind == "group" and _all_fit(plans, rest)
         case Race(plans=plans):
             return kind == "race" and bool(rest) and all(_won(plans, item) for item in rest)
+        case Shield(plan=inner):
+            return fits(inner, [kind, *rest])
         case Limit(plan=inner):
             return kind == "late" or (kind == "in time" and fits(inner, rest[0]))
         case Try(plan=inner):
@@ -117,13 +135,13 @@ def _branch_fits(plan: Plan, kind: str, rest: Sequence[Any]) -> bool:
 def _child_fits(plan: Child, kind: str, rest: Sequence[Any]) -> bool:
     match plan.how:
         case "await":
-            return kind == "child" and fits(plan.plan, rest[0])
+            return kind == "child" and fits_run(plan.plan, rest[0])
         case "cancel":
             if kind == "stopped":
                 return rest[0] == "RunCancelledError" or may_raise(plan.plan)
-            return kind == "child" and fits(plan.plan, rest[0])
+            return kind == "child" and fits_run(plan.plan, rest[0])
         case "tell":
-            return kind == "told" and fits(Seq((Wait("ping", 20_000), plan.plan)), rest[1])
+            return kind == "told" and fits_run(Seq((Wait("ping", 20_000), plan.plan)), rest[1])
         case _:
             return kind == "started"
 

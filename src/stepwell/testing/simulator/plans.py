@@ -16,14 +16,17 @@ EVENT = "news"
 
 
 class Do(Struct, frozen=True, tag="do", omit_defaults=True):
-    """A step: takes `ms`, fails in its first `fails` attempts (of 3), and kills its process in its first `kills`
-    executions. A `big` result is kept outside of the frame."""
+    """A step: takes `ms`, fails in its first `fails` attempts of 3 (-1: by chance), and kills its process in its first
+    `kills` executions. A `big` result is kept outside of the frame. It sends so many chunks to a stream; an attempt may
+    last `limit_ms`."""
 
     label: str
     ms: int = 0
     fails: int = 0
     kills: int = 0
     big: bool = False
+    sends: int = 0
+    limit_ms: int = 0
 
 
 class Sleep(Struct, frozen=True, tag="sleep"):
@@ -56,11 +59,25 @@ class Race(Struct, frozen=True, tag="race"):
     plans: tuple[Plan, ...]
 
 
-class Map(Struct, frozen=True, tag="map"):
-    """`ctx.map` over so many steps."""
+class Map(Struct, frozen=True, tag="map", omit_defaults=True):
+    """`ctx.map` over so many steps, or child runs."""
 
     count: int
     concurrency: int
+    children: bool = False
+
+
+class Shield(Struct, frozen=True, tag="shield"):
+    """`asyncio.shield` around a plan."""
+
+    plan: Plan
+
+
+class Collect(Struct, frozen=True, tag="collect"):
+    """Takes the first `count` of all signals of that name."""
+
+    source: str
+    count: int
 
 
 class Limit(Struct, frozen=True, tag="limit"):
@@ -84,11 +101,12 @@ class Saga(Struct, frozen=True, tag="saga"):
 
 
 class Wait(Struct, frozen=True, tag="wait", omit_defaults=True):
-    """Receive a signal, an event ("news") or, for "hook", whatever completes a hook; `ms` is the timeout."""
+    """Receive a signal, an event ("news") or, for "hook", whatever completes a hook; `ms` is the timeout. A hook's
+    token is made up, or the run's "own", or one that is "shared" by all runs, and may be held by another."""
 
     source: str
     ms: int | None = None
-    token: bool = False
+    token: str = ""
 
 
 class Child(Struct, frozen=True, tag="child"):
@@ -111,12 +129,14 @@ class Again(Struct, frozen=True, tag="again"):
     plan: Plan
 
 
-Plan = Do | Sleep | Seq | Gather | Group | Race | Map | Limit | Try | Saga | Wait | Child | Note | Again
+Plan = (
+    Do | Sleep | Seq | Gather | Group | Race | Map | Limit | Try | Shield | Saga | Wait | Collect | Child | Note | Again
+)
 
 _LEAVES = ("do", "do", "do", "do", "sleep", "wait", "wait", "map", "note")
-_BRANCHES = ("seq", "seq", "seq", "gather", "group", "race", "limit", "saga", "try", "child")
+_BRANCHES = ("seq", "seq", "seq", "gather", "group", "race", "limit", "saga", "try", "child", "shield")
 _SEVERAL: dict[str, Callable[[tuple[Plan, ...]], Plan]] = {"seq": Seq, "gather": Gather, "group": Group, "race": Race}
-_TIMES = (0, 1, 7, 40, 300, 2_000, 9_000, 20_000, 45_000)
+_TIMES = (0, 1, 7, 40, 300, 2_000, 9_000, 20_000, 45_000, 45_000, 900_000)
 
 
 def random_plan(choice: Random, depth: int = 3, *, is_child: bool = False) -> Plan:
@@ -126,7 +146,8 @@ def random_plan(choice: Random, depth: int = 3, *, is_child: bool = False) -> Pl
         return _leaf(kind, choice, is_child=is_child)
     if kind == "child":
         how = choice.choice(("await", "await", "await", "cancel", "leave", "abandon", "tell"))
-        return Child(random_plan(choice, depth - 2, is_child=True), how)
+        plan = random_plan(choice, depth - 2, is_child=True)
+        return Child(_with_generations(plan, choice, is_child=True), how)
 
     def one() -> Plan:
         return random_plan(choice, depth - 1, is_child=is_child)
@@ -136,6 +157,8 @@ def random_plan(choice: Random, depth: int = 3, *, is_child: bool = False) -> Pl
             return Limit(choice.choice(_TIMES), one())
         case "try":
             return Try(one())
+        case "shield":
+            return Shield(one())
         case "saga":
             return Saga(one(), choice.random() < 0.5)
         case _:
@@ -144,8 +167,16 @@ def random_plan(choice: Random, depth: int = 3, *, is_child: bool = False) -> Pl
 
 def random_root(choice: Random) -> Plan:
     """The plan of a run that a client starts."""
-    plan = random_plan(choice)
-    return Seq((plan, Again(random_plan(choice, 2)))) if choice.random() < 0.15 else plan
+    return _with_generations(random_plan(choice), choice, is_child=False)
+
+
+def _with_generations(plan: Plan, choice: Random, *, is_child: bool) -> Plan:
+    """Often one generation; else several, of the same plan or of others: each has the same commands, or not."""
+    whole = plan
+    for _ in range(choice.choice((0,) * 7 + (1, 1, 2))):
+        another = plan if choice.random() < 0.5 else random_plan(choice, 2, is_child=is_child)
+        whole = Seq((another, Again(whole)))
+    return whole
 
 
 def _leaf(kind: str, choice: Random, *, is_child: bool) -> Plan:
@@ -153,16 +184,33 @@ def _leaf(kind: str, choice: Random, *, is_child: bool) -> Plan:
         case "sleep":
             return Sleep(choice.choice(_TIMES))
         case "wait":
-            source = choice.choice((*SIGNALS, *SIGNALS, EVENT, "hook"))
-            is_bounded = is_child or choice.random() < 0.6
-            ms = choice.choice(_TIMES[2:]) if is_bounded else None
-            return Wait(source, ms, token=source == "hook" and choice.random() < 0.5)
+            return _wait(choice, is_child=is_child)
         case "map":
-            return Map(choice.randrange(4), choice.randint(1, 3))
+            return Map(choice.randrange(4), choice.randint(1, 3), children=choice.random() < 0.2)
         case "note":
             return Note(choice.choice("xy"))
         case _:
-            fails = choice.choice((0, 0, 0, 0, 0, 1, 2, 3))
-            kills = choice.choice((0,) * 24 + (1, 2))
-            ms = choice.choice((0, 0, 0, 3, 50, 1_500, 12_000))
-            return Do(choice.choice("abc"), ms, fails, kills, big=choice.random() < 0.03)
+            return _step(choice)
+
+
+def _wait(choice: Random, *, is_child: bool) -> Plan:
+    source = choice.choice((*SIGNALS, *SIGNALS, EVENT, "hook"))
+    if not is_child and source in SIGNALS and choice.random() < 0.1:
+        return Collect(source, choice.randint(1, 3))
+    is_bounded = is_child or choice.random() < 0.6
+    ms = choice.choice(_TIMES[2:]) if is_bounded else None
+    if source != "hook":
+        return Wait(source, ms)
+    return Wait(source, ms, token=choice.choice(("", "", "own", "shared")))
+
+
+def _step(choice: Random) -> Do:
+    return Do(
+        choice.choice("abc"),
+        choice.choice((0, 0, 0, 3, 50, 1_500, 12_000)),
+        choice.choice((0, 0, 0, 0, 0, 0, 1, 2, 3, -1)),
+        choice.choice((0,) * 24 + (1, 2)),
+        big=choice.random() < 0.03,
+        sends=choice.choice((0,) * 10 + (1, 3)),
+        limit_ms=choice.choice((0,) * 12 + (1_000,)),
+    )

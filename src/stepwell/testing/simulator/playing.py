@@ -14,13 +14,14 @@ from stepwell.authoring.messages import Event, Signal, Stream
 from stepwell.authoring.running import current_step
 from stepwell.authoring.steps import step
 from stepwell.authoring.workflows import workflow
-from stepwell.errors import RunClosedError, RunError, StepError
+from stepwell.errors import HookError, RunClosedError, RunError, StepError
 from stepwell.model.policies import Retry
 from stepwell.testing.simulator.ledger import Execution, Ledger, forever, marks_in
 from stepwell.testing.simulator.plans import (
     EVENT,
     Again,
     Child,
+    Collect,
     Do,
     Gather,
     Group,
@@ -31,6 +32,7 @@ from stepwell.testing.simulator.plans import (
     Race,
     Saga,
     Seq,
+    Shield,
     Sleep,
     Try,
     Wait,
@@ -39,10 +41,12 @@ from stepwell.testing.simulator.processes import current_process
 
 ATTEMPTS = 3
 BIG = 12_000
+SHARED = "the-shared-hook"
 _STOOD_ON = 6
 
 _news = Event(EVENT, str)
 _chunks = Stream("chunks", int)
+_work = Stream("work", str)
 
 
 class UnluckyError(Exception):
@@ -65,6 +69,7 @@ async def act(what: Do, stands_on: list[str]) -> str:
         attempt=this.attempt,
         at=process.clock.now(),
         process=process.name,
+        sends=what.sends,
     )
     count = ledger.begin(execution, stands_on)
     try:
@@ -72,14 +77,23 @@ async def act(what: Do, stands_on: list[str]) -> str:
             process.kill()
             await forever()
         this.heartbeat(count)
+        for number in range(what.sends):
+            this.send(_work, f"{execution.mark}{number}")
+            await asyncio.sleep(0.01)
         await asyncio.sleep(what.ms / 1000)
-        if this.attempt <= what.fails:
+        if _fails(what, execution):
             raise UnluckyError(f"attempt {this.attempt} of {what.label}")
     except BaseException as error:
         execution.over = type(error).__name__
         raise
     execution.over = "returned"
     return what.label + execution.mark + ("x" * BIG if what.big else "")
+
+
+def _fails(what: Do, execution: Execution) -> bool:
+    if what.fails < 0:
+        return int(execution.mark.strip("~")) % 3 == 0
+    return execution.attempt <= what.fails
 
 
 @step
@@ -100,6 +114,15 @@ async def play(ctx: Context, plan: Plan) -> Any:
     return await _Player(ctx).follow(plan, ())
 
 
+@workflow(id="insist", retry=Retry(attempts=3, first_delay="5s"))
+async def insist(ctx: Context, plan: Plan) -> Any:
+    """Carry out a plan; start over if it fails."""
+    return await _Player(ctx).follow(plan, ())
+
+
+WORKFLOWS = {found.id: found for found in (play, insist)}
+
+
 class _Player:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
@@ -113,7 +136,8 @@ class _Player:
     # --- leaves
 
     async def _do(self, plan: Do, after: tuple[str, ...]) -> Any:
-        result = await act(plan, list(after[-_STOOD_ON:]))
+        step = act if not plan.limit_ms else act.options(timeout=plan.limit_ms / 1000)
+        result = await step(plan, list(after[-_STOOD_ON:]))
         return ["do", result.rstrip("x")]
 
     async def _sleep(self, plan: Sleep, after: tuple[str, ...]) -> Any:  # noqa: ARG002
@@ -126,23 +150,40 @@ class _Player:
     async def _wait(self, plan: Wait, after: tuple[str, ...]) -> Any:  # noqa: ARG002
         timeout = None if plan.ms is None else plan.ms / 1000
         if plan.source == "hook":
-            self.hooks += 1
-            token = f"hook-{self.ctx.run_id}-{self.hooks}" if plan.token else None
-            hook = await self.ctx.create_hook(str, token=token, timeout=timeout)
-            try:
-                return ["got", plan.source, await hook]
-            except TimeoutError:
-                return ["none", plan.source]
+            return await self._hook(plan, timeout)
         source = _news if plan.source == EVENT else Signal(plan.source, str)
         found = await self.ctx.receive(source, timeout=timeout, default=None)
         return ["none", plan.source] if found is None else ["got", plan.source, found]
 
+    async def _hook(self, plan: Wait, timeout: float | None) -> Any:
+        self.hooks += 1
+        token = {"own": f"hook-{self.ctx.run_id}-{self.hooks}", "shared": SHARED}.get(plan.token)
+        try:
+            hook = await self.ctx.create_hook(str, token=token, timeout=timeout)
+        except HookError:
+            return ["refused"]
+        try:
+            return ["got", plan.source, await hook]
+        except TimeoutError:
+            return ["none", plan.source]
+
     async def _map(self, plan: Map, after: tuple[str, ...]) -> Any:
         async def one(index: int) -> str:
+            if plan.children:
+                _, result = await play(Do(f"m{index}"))
+                return str(result)
             return await act(Do(f"m{index}"), list(after[-_STOOD_ON:]))
 
         outcomes = await self.ctx.map(one, range(plan.count), concurrency=plan.concurrency, settle=True)
         return ["map", *(outcome.value for outcome in outcomes)]
+
+    async def _collect(self, plan: Collect, after: tuple[str, ...]) -> Any:  # noqa: ARG002
+        found: list[str] = []
+        async for text in self.ctx.receive_all(Signal(plan.source, str)):
+            found.append(text)
+            if len(found) == plan.count:
+                break
+        return ["collected", *(["got", plan.source, text] for text in found)]
 
     async def _note(self, plan: Note, after: tuple[str, ...]) -> Any:  # noqa: ARG002
         ctx = self.ctx
@@ -198,6 +239,9 @@ class _Player:
             return ["fine", await self.follow(plan.plan, after)]
         except (StepError, RunError):
             return ["failed"]
+
+    async def _shield(self, plan: Shield, after: tuple[str, ...]) -> Any:
+        return await asyncio.shield(self.follow(plan.plan, after))
 
     async def _saga(self, plan: Saga, after: tuple[str, ...]) -> Any:
         try:

@@ -95,7 +95,7 @@ Fault = Crash | Drain | Freeze | Slow | Cut | Flaky | Bells | Full | Jump
 
 class Action(Struct, frozen=True):
     """What a client does to a run at a time: signal, publish, cancel, terminate, pause, resume, fork, retry, attach
-    (start it again), restart, or look. `detail` is the signal's name, or the grace (ms) of a cancel."""
+    (start it again), restart, delete, or look. `detail` is the signal's name, or the grace (ms) of a cancel."""
 
     at: int
     kind: str
@@ -109,6 +109,7 @@ class RunScript(Struct, frozen=True):
     at: int
     plan: Plan
     actions: tuple[Action, ...] = ()
+    workflow: str = "play"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -157,14 +158,16 @@ def _skew(choice: Random) -> int:
 
 
 def _script(choice: Random, id: str) -> RunScript:
-    plan = random_root(choice)
+    plan = random_root(choice) if choice.random() > 0.01 else Do("a", kills=1_000)
     actions = [_action(choice) for _ in range(choice.choice((0, 1, 2, 2, 4, 6)))]
-    return RunScript(id, choice.choice((0, 0, 500, 30_000)), plan, tuple(sorted(actions, key=lambda item: item.at)))
+    workflow = "insist" if choice.random() < 0.1 else "play"
+    at = choice.choice((0, 0, 500, 30_000))
+    return RunScript(id, at, plan, tuple(sorted(actions, key=lambda item: item.at)), workflow)
 
 
 def _action(choice: Random) -> Action:
     kinds = ("signal",) * 5 + ("publish", "hook", "pause", "resume", "cancel", "terminate", "attach", "fork", "retry")
-    kind = choice.choice((*kinds, "look", "restart"))
+    kind = choice.choice((*kinds, "look", "restart", "delete", "shared hook"))
     detail = ""
     if kind == "signal":
         detail = choice.choice(SIGNALS)

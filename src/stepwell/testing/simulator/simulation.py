@@ -18,13 +18,12 @@ from stepwell.model.entries import OpenHook
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.runs import Wait
 from stepwell.model.tokens import make_token
-from stepwell.testing.simulator.actions import NEWS, perform
+from stepwell.testing.simulator.actions import NEWS, begin, perform
 from stepwell.testing.simulator.endings import Endings
 from stepwell.testing.simulator.fleet import MAX_TAKES, Fleet
 from stepwell.testing.simulator.journals import Journal
 from stepwell.testing.simulator.ledger import Execution, Ledger
 from stepwell.testing.simulator.network import Network
-from stepwell.testing.simulator.playing import play
 from stepwell.testing.simulator.processes import SimLoop, be_nobody
 from stepwell.testing.simulator.scenarios import (
     Crash,
@@ -161,7 +160,7 @@ class _Simulation:
 
     async def _follow(self, script: RunScript) -> None:
         await asyncio.sleep(script.at / 1000)
-        await self.fleet.ask(lambda app: app.start(play, script.plan, id=script.id))
+        await self.fleet.ask(lambda app: begin(app, script))
         began = self.clock.monotonic()
         for number, action in enumerate(script.actions):
             await asyncio.sleep(max(0.0, began + action.at / 1000 - self.clock.monotonic()))
@@ -242,7 +241,7 @@ class _Simulation:
         with contextlib.closing(_Evicting(driver)):
             if driver.ended is not None:
                 return False
-            driver.feed([], driver.at)
+            driver.feed([], max(driver.at, driver.fold.not_before))
             is_paused, waits = driver.is_paused, driver.waits()
         run = journal.run
         if is_paused:

@@ -88,7 +88,7 @@ class Witness:
             if present is not None:
                 continue
             run = new.head.id
-            if run in self.journals and not self.journals[run].is_settled:
+            if run in self.journals:
                 self.report(1, run, "is created a second time")
             journal = self.journals[run] = Journal(new, self._blobs, self.report)
             self._check_parent(journal)
@@ -148,6 +148,11 @@ class Witness:
             self._check_intended(delivery.id, delivery.run)
             self._touched(delivery.run)
 
+    def _after_store_delete(self, args: tuple[Any, ...], answer: list[bool]) -> None:
+        for run, is_gone in zip(args[0], answer, strict=True):
+            if is_gone and (journal := self.journals.pop(run, None)) is not None and not journal.is_settled:
+                self.report(5, run, "is deleted before it is settled")
+
     def _after_store_reserve(self, args: tuple[Any, ...], answer: str) -> None:
         name, holder = args
         journal = self.journals.get(RunId(holder))
@@ -201,7 +206,7 @@ class Witness:
         """Nobody owns the run, so the head alone decides when it goes on (invariants 1 and 4)."""
         try:
             driver = journal.driver()
-            decision = driver.feed([], driver.at)
+            decision = driver.feed([], max(driver.at, min(driver.fold.not_before, self._clock.now())))
         except ActivationError as error:
             self.report(8, head.id, f"its journal cannot be replayed: {error}")
             return
