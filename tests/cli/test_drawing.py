@@ -9,7 +9,17 @@ from stepwell.cli.drawing import draw
 from stepwell.cli.progress import Progress
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import Timeline
-from stepwell.model.entries import AttemptFailed, Created, Ended, Entry, Frame, Received, StepCompleted, TimerFired
+from stepwell.model.entries import (
+    AttemptFailed,
+    Created,
+    Ended,
+    Entry,
+    Frame,
+    Received,
+    Started,
+    StepCompleted,
+    TimerFired,
+)
 from stepwell.model.failures import Failure
 from stepwell.model.ids import Claim, CommandId, MessageId, RunId
 from stepwell.model.messages import Signal
@@ -78,6 +88,20 @@ def test_an_open_run_says_what_it_waits_for() -> None:
     )
 
     assert lines(story((10, completed("a", 5))), head)[-1] == "  waits for signal go: stepwell send r go JSON"
+
+
+def test_a_run_that_waits_for_its_time_says_when_that_is() -> None:
+    head = Head(
+        id=RunId("r"), workflow="w", created_at=0, waiting=(Wait(kind="start", name="run", until=86_400_000 * 20_000),)
+    )
+
+    assert lines(story(), head)[-1].startswith("  starts at 2024-10-0")
+
+
+def test_a_body_that_began_late_says_how_late() -> None:
+    drawn = lines(story((600_000, Started(at=600_000)), (600_500, completed("a", 500))))
+
+    assert row(drawn, "▶ begins").rstrip().endswith("10m00s late")
 
 
 def test_a_run_that_has_done_nothing_is_drawn() -> None:

@@ -338,7 +338,7 @@ class Fold:
                 self.progress[id] = entry
             case Started(at=at):
                 self.origin = structs.replace(self.origin, started_at=at)
-            case Ended():
+            case _:
                 self.ended = entry
 
     def _read_received(self, line: Line, entry: Received) -> None:
