@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: check-form check-rules check-types check-typing check-imports check-dependencies
-.PHONY: help demo test chaos check format bench cover test-all-pythons clean
+.PHONY: help demo test chaos sim check format bench cover test-all-pythons clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -22,6 +22,11 @@ test: $(VENV)/.dev  ## all tests
 
 chaos: $(VENV)/.dev  ## real processes killed, stopped, out of disk, locked out: for about 20 minutes
 	STEPWELL_CHAOS=long $(BIN)/python -m pytest tests/chaos -o faulthandler_timeout=3600 -s $(ARGS)
+
+sim: $(VENV)/.run  ## the engine under 10,000 random seeds of faults (SEEDS=, FROM=), for a few minutes
+	$(BIN)/stepwell sim --seeds $(SEEDS) $(if $(FROM),--from $(FROM)) $(ARGS)
+
+SEEDS ?= 10000
 
 check: check-form check-rules check-types check-typing check-imports check-dependencies  ## all that is checked without running (-k: to the end)
 
