@@ -1,4 +1,5 @@
 """What tests of workflows need: virtual time, fakes, crashes; and what tests of a backend need: `contracts`.
+`simulate` is for tests of Stepwell itself.
 
 With pytest there is nothing to import: ask for the fixture `stepwell`. See `StepwellTest`.
 """
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from stepwell.testing.faults import Call, FaultyBackend, NthCall
     from stepwell.testing.fixture import StepwellTest, crash_everywhere
     from stepwell.testing.outcomes import TestRun
+    from stepwell.testing.simulator.scenarios import Scenario, random_scenario
+    from stepwell.testing.simulator.simulation import simulate
     from stepwell.testing.virtual import DeadlockError, VirtualClock, VirtualLoop
 
 __all__ = [
@@ -26,13 +29,16 @@ __all__ = [
     "NthCall",
     "Repeat",
     "ReplayReport",
+    "Scenario",
     "StepwellTest",
     "TestRun",
     "VirtualClock",
     "VirtualLoop",
     "contracts",
     "crash_everywhere",
+    "random_scenario",
     "replay",
+    "simulate",
 ]
 
 _HOMES = {
@@ -44,12 +50,15 @@ _HOMES = {
     "NthCall": "stepwell.testing.faults",
     "Repeat": "stepwell.testing.crashing",
     "ReplayReport": "stepwell.runtime.replaying",
+    "Scenario": "stepwell.testing.simulator.scenarios",
     "StepwellTest": "stepwell.testing.fixture",
     "TestRun": "stepwell.testing.outcomes",
     "VirtualClock": "stepwell.testing.virtual",
     "VirtualLoop": "stepwell.testing.virtual",
     "crash_everywhere": "stepwell.testing.fixture",
+    "random_scenario": "stepwell.testing.simulator.scenarios",
     "replay": "stepwell.runtime.replaying",
+    "simulate": "stepwell.testing.simulator.simulation",
 }
 
 
