@@ -190,7 +190,8 @@ class Runs:
     async def delete(self, runs: Iterable[str], *, force: bool = False) -> _Results: ...
     async def delete(self, runs: str | Iterable[str], *, force: bool = False) -> _Results | None:
         """Remove runs that have ended, with all that is theirs. `RunConflictError` if one has not ended, or is a child
-        whose parent is open; a child is also kept for a day after its end, unless `force`."""
+        whose parent is open; a child is also kept for a day after its end, unless `force`. Files go with the run that
+        stored them, though its forks, its retries or other runs may refer to them."""
         if isinstance(runs, str):
             await delete_run(self._client, RunId(runs), force=force)
             return None

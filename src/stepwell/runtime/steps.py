@@ -217,7 +217,11 @@ class RunningStep:
         """Read it back, whole."""
         data = await self.runner.blobs.get(blob.key)
         if data is None:
-            raise BackendError(f"the blob {blob.key} is missing; was its run deleted?")
+            owner = blob.key.partition("/")[0]
+            raise BackendError(
+                f"the blob {blob.key} is missing: run {owner}, which stored it, was deleted. A file goes with the run "
+                f"that stored it; fork from before the step that did, so that it is stored again"
+            )
         return data
 
     # --- the attempt

@@ -310,7 +310,8 @@ class SyncRuns:
 
     def delete(self, runs: str | Iterable[str], *, force: bool = False) -> _Results | None:
         """Remove runs that have ended, with all that is theirs. `RunConflictError` if one has not ended, or is a child
-        whose parent is open; a child is also kept for a day after its end, unless `force`.
+        whose parent is open; a child is also kept for a day after its end, unless `force`. Files go with the run that
+        stored them, though its forks, its retries or other runs may refer to them.
         """
         return self._portal.run(cast("Any", self._inner).delete(runs, force=force))
 
