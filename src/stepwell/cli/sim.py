@@ -162,8 +162,12 @@ def _tell_failure(shrunk: Verdict, verdict: Verdict, seed: int | None, file: str
         print(f"what follows is the smallest scenario found in which this goes wrong ({before} lines, now {after}):\n")
     print("\n".join(report(shrunk)))
     print(f"\nthe scenario:\n{scenario_json(shrunk.scenario)}")
+    _tell_replays(seed, file)
+
+
+def _tell_replays(seed: int | None, file: str | None) -> None:
     if seed is not None:
-        print(f"replay it:          stepwell sim --seed {seed}")
+        print(f"replay the seed:     stepwell sim --seed {seed}")
     if file is not None:
         print(f"replay the scenario: stepwell sim --scenario {file}")
 
@@ -257,7 +261,8 @@ class _Campaign:
         if not self._arguments.json:
             print(f"seed {finding.seed} fails\n  {text}\n\nwhat happens in it:")
             print("\n".join(story(scenario)))
-            print(f"\nreplay it:          stepwell sim --seed {finding.seed}")
+            print()
+            _tell_replays(finding.seed, file)
         return Failure(
             seed=finding.seed,
             invariant=finding.invariant,
