@@ -6,11 +6,17 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.machines import Machine, late_machine, random_plan
+from msgspec import Raw
+from tests.engine.machines import Machine, late_machine, leaf, random_plan
 
-from stepwell.engine.driver import Arrival
-from stepwell.model.entries import Received
-from stepwell.model.messages import PauseRequested, ResumeRequested, Signal
+from stepwell import Context, workflow
+from stepwell.authoring.context import function_program
+from stepwell.authoring.registry import Registry
+from stepwell.codec import Codec
+from stepwell.engine.driver import Arrival, Driver
+from stepwell.model.entries import CancelChild, Confirmed, Created, Frame, Intended, Received, StartChild
+from stepwell.model.messages import ChildEnded, PauseRequested, ResumeRequested, Signal
+from stepwell.model.runs import Head
 
 seeds = st.integers(min_value=0, max_value=2**32)
 
@@ -91,3 +97,27 @@ def test_what_the_body_noted_in_the_frame_of_a_pause_is_known_to_the_next_owner(
     assert machine.driver.program.outcome is None
     assert machine.driver.program.metadata == before
     assert machine.driver.program.take_notes() == []
+
+
+@workflow
+async def leaving(ctx: Context, n: int) -> int:
+    await ctx.start(leaf, n)
+    ctx.continue_as_new(n + 1)
+
+
+def test_a_new_owner_cancels_for_the_old_generation_what_has_ended_meanwhile() -> None:
+    registry = Registry([leaving, leaf], Codec())
+    start = StartChild(child="c1", workflow="leaf", input=Raw(b"[1]"))
+    entries = (
+        Created(workflow="leaving", input=registry.input_of(leaving, (1,)), seed="00" * 16),
+        Intended(id="leaf", act=start),
+        Confirmed(id="leaf"),
+        Intended(id="leaf/cancel", act=CancelChild(child="c1")),
+    )
+    frames = [(seq, Frame(1_000, "test:0", (entry,))) for seq, entry in enumerate(entries, 1)]
+    head = Head(id="run", workflow="leaving", created_at=1_000)
+    driver = Driver(head, frames, "test:1", lambda origin: function_program(leaving, registry, origin))
+    ended = ChildEnded(child="c1", base=1, command="leaf", status="completed", value=Raw(b"1"))
+    decision = driver.feed([Arrival(1_000, Received(no=1, id="m1", at=1_000, message=ended))], 1_000)
+    assert [act.id for act in decision.acts] == ["leaf/cancel"]
+    driver.evict()

@@ -461,10 +461,12 @@ class Driver:
         # Children do not pass silently from one generation to the next: those that end with their parent are
         # cancelled now, and the new generation begins when every act is confirmed.
         for id, child in self.fold.children_to_cancel():
-            if id not in self.fold.acts or id in self.fold.open_acts:
+            if id not in self.fold.acts:
                 reason = "the parent run continued as new"
                 self._collect_act(decision, ActCommand(id, CancelChild(child=child.child, reason=reason)))
         if self.fold.open_acts:
+            # Also those of an owner before, which the body does not ask for, and whose child may have ended meanwhile.
+            decision.acts = [ActCommand(id, act) for id, act in self.fold.open_acts.items()]
             return
         assert self.program is not None, "only a body that has run ends its generation"
         metadata = self.program.metadata
