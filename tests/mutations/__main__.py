@@ -7,29 +7,36 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tests.mutations.catalogue import MUTATIONS, hunt_named
+from tests.mutations.catalogue import MUTATIONS, hunt_named, measured, write_measured
 from tests.mutations.hunting import Found
+from tests.mutations.weather import WEATHERS
 
-_TEXT_MAX = 110
+_TEXT_MAX = 90
 
 
 def main(args: list[str]) -> int:
     """The table; 1 if a mutation was not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("names", nargs="*", help="mutations, or parts of their names; all without any")
-    parser.add_argument("--limit", type=int, default=2000, help="seeds to try with each (2000)")
-    parser.add_argument("--start", type=int, default=0, help="the first seed (0)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that hunt at the same time (1)")
+    parser.add_argument("--limit", type=int, default=400, help="seeds of each weather to try (400)")
+    parser.add_argument("--weather", action="append", choices=[*WEATHERS], help="what to try; all without any")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that hunt at the same time (2)")
+    parser.add_argument("--keep", action="store_true", help="write what was found to measured.json")
     given = parser.parse_args(args)
     names = [name for name in MUTATIONS if not given.names or any(part in name for part in given.names)]
-    survivors = []
+    kept = measured()
+    print("| deliberate bug | stands for | found by | seeds | weather | what was said |\n|---|---|---|---|---|---|")
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        hunts = [pool.submit(hunt_named, name, given.limit, given.start) for name in names]
+        weathers = given.weather or [*WEATHERS]
+        hunts = [pool.submit(hunt_named, name, given.limit, weathers) for name in names]
         for name, future in zip(names, hunts, strict=True):
             found = future.result()
-            if found is None:
-                survivors.append(name)
             print(row(name, found), flush=True)
+            if found is not None:
+                kept[name] = found
+            if given.keep:
+                write_measured(kept)
+    survivors = [name for name, hunt in zip(names, hunts, strict=True) if hunt.result() is None]
     print(f"\n{len(names) - len(survivors)} of {len(names)} found", *survivors, sep="\n  not found: ")
     return 1 if survivors else 0
 
@@ -38,10 +45,10 @@ def row(name: str, found: Found | None) -> str:
     """A line of a Markdown table."""
     mutation = MUTATIONS[name]
     if found is None:
-        return f"| {name} | {mutation.stands_for} | not found | | |"
+        return f"| {mutation.says} | {mutation.stands_for} | not found | | | |"
     text = found.text.partition("\n")[0].replace("|", "/")
-    text = text.partition(": ")[2] if found.by.startswith("invariant") else text
-    return f"| {name} | {mutation.stands_for} | {found.by} | {found.seeds} | {text[:_TEXT_MAX]} |"
+    text = text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + "..."
+    return f"| {mutation.says} | {mutation.stands_for} | {found.by} | {found.seeds} | {found.weather} | {text} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,11 @@
-"""All mutations, by name."""
+"""All mutations, by name, and what became of each when that was last measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 
 from tests.mutations.engines import ENGINES
 from tests.mutations.hunting import Found, hunt
@@ -8,7 +15,20 @@ from tests.mutations.stores import STORES
 
 MUTATIONS = {mutation.name: mutation for mutation in (*STORES, *ENGINES, *RUNTIMES, *REVERTED)}
 
+_MEASURED = Path(__file__).with_name("measured.json")
 
-def hunt_named(name: str, limit: int, start: int = 0) -> Found | None:
+
+def measured() -> dict[str, Found]:
+    """By mutation; what is not in here has not been found."""
+    return msgspec.json.decode(_MEASURED.read_bytes(), type=dict[str, Found])
+
+
+def write_measured(found: dict[str, Found]) -> None:
+    """Keep what was measured."""
+    ordered = {name: found[name] for name in MUTATIONS if name in found}
+    _MEASURED.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
+
+
+def hunt_named(name: str, limit: int, weathers: Sequence[str] = ("random",)) -> Found | None:
     """`hunt`, for another process to be asked."""
-    return hunt(MUTATIONS[name], limit, start=start)
+    return hunt(MUTATIONS[name], limit, weathers)

@@ -20,7 +20,7 @@ ENGINES = (
         name="retry counter lost on takeover",
         says="the next owner does not know which attempts have failed",
         stands_for="2",
-        edits=(Edit(f"{_FOLD}._read_line", "self.attempts[id] = entry", "pass"),),
+        edits=(Edit(f"{_FOLD}._learn", "self.attempts[id] = entry", "pass"),),
     ),
     Mutation(
         name="one attempt too many",
@@ -77,14 +77,6 @@ ENGINES = (
         ),
     ),
     Mutation(
-        name="timers not waited for",
-        says="a run lets go without a word of the timer that it waits for",
-        stands_for="4",
-        edits=(
-            Edit(f"{_DRIVER}.next_wake", "return min(times) if times else None", "return times[0] if times else None"),
-        ),
-    ),
-    Mutation(
         name="retries not waited for",
         says="a run lets go without a word of the attempt that is due later",
         stands_for="4",
@@ -124,7 +116,18 @@ ENGINES = (
         name="starts after the end",
         says="a run that is terminated starts what its body has just asked for",
         stands_for="5",
-        edits=(Edit(f"{_DRIVER}._end", "decision.start.clear()", "pass"),),
+        edits=(
+            Edit(f"{_DRIVER}._end", "decision.start.clear()", "pass"),
+            Edit(
+                "runtime.activation:Activation._follow",
+                "if self.driver.ended is not None:",
+                "for command in decision.start:\n"
+                "        if self.driver.ended is not None:\n"
+                "            self._start(command)\n"
+                "    if self.driver.ended is not None:",
+            ),
+            Edit("runtime.activation:Activation._ended", "self._stop_steps()", "pass"),
+        ),
     ),
     Mutation(
         name="steps go on after the end",

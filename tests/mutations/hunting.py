@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -13,10 +13,11 @@ from stepwell.testing.simulator.processes import SimLoop
 from stepwell.testing.simulator.scenarios import Scenario
 from stepwell.testing.simulator.simulation import simulate
 from tests.mutations.registry import Mutation
+from tests.mutations.weather import WEATHERS
 
-MAX_TURNS = 150_000
-"""Turns of the loop that one simulation may take. Without a bug it takes a tenth at most."""
-MAX_SECONDS = 20
+MAX_TURNS = 60_000
+"""Turns of the loop that one simulation may take. Without a bug it takes a quarter at most."""
+MAX_SECONDS = 10
 """The last resort, for a bug that makes a single turn endless."""
 
 
@@ -25,35 +26,37 @@ class EndlessError(KeyboardInterrupt):
 
 
 class Found(Struct, frozen=True):
-    """What a seed showed: after how many `seeds`, by whom, and in which words."""
+    """What a seed showed: in which weather, after how many `seeds`, by whom, and in which words."""
 
+    weather: str
     seeds: int
     by: str
     text: str
 
 
-def hunt(mutation: Mutation, limit: int, *, start: int = 0) -> Found | None:
-    """Try at most `limit` seeds from `start` on."""
+def hunt(mutation: Mutation, limit: int, weathers: Sequence[str] = ("random",)) -> Found | None:
+    """Try the first `limit` seeds of each weather, turn by turn; what shows something first."""
     with mutation.applied():
-        for seed in range(start, start + limit):
-            found = look(mutation.scenario(seed), seed - start + 1)
-            if found is not None:
-                return found
+        for seed in range(limit):
+            for weather in weathers:
+                found = look(WEATHERS[weather](seed))
+                if found is not None:
+                    return Found(weather, seed + 1, *found)
     return None
 
 
-def look(scenario: Scenario, seeds: int) -> Found | None:
-    """What one simulation shows, if something."""
+def look(scenario: Scenario) -> tuple[str, str] | None:
+    """What one simulation shows, if something: by whom it was found, and in which words."""
     try:
         with _bounded():
             violation = simulate(scenario).violation
     except EndlessError as error:
-        return Found(seeds, "the bound", str(error))
+        return "the bound", str(error)
     except Exception as error:
-        return Found(seeds, type(error).__name__, str(error))
+        return type(error).__name__, str(error)
     if violation is None:
         return None
-    return Found(seeds, f"invariant {violation.invariant}", str(violation))
+    return f"invariant {violation.invariant}", str(violation).partition(": ")[2]
 
 
 @contextlib.contextmanager
@@ -70,7 +73,7 @@ def _bounded() -> Iterator[None]:
         run_once(loop)
 
     def ring(number: int, frame: object) -> None:
-        raise EndlessError(f"one turn of the loop goes on for {MAX_SECONDS} s")
+        raise EndlessError(f"goes on for {MAX_SECONDS} s of real time")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(MAX_SECONDS)

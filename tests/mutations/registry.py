@@ -11,13 +11,11 @@ import contextlib
 import importlib
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 from msgspec import Struct
-
-from stepwell.testing.simulator.scenarios import Scenario, random_scenario
 
 
 class MutationError(Exception):
@@ -35,15 +33,13 @@ class Edit(Struct, frozen=True):
 class Mutation(Struct, frozen=True, kw_only=True):
     """A deliberate bug.
 
-    `stands_for`: a hole (H1 to H29), an invariant ("3") or the commit that mended it. `scenario` makes the scenario of
-    a seed.
+    `stands_for`: a hole (H1 to H29), an invariant ("3") or the commit that mended it.
     """
 
     name: str
     says: str
     stands_for: str
     edits: tuple[Edit, ...]
-    scenario: Callable[[int], Scenario] = random_scenario
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

@@ -7,6 +7,23 @@ _DRIVER = "engine.driver:Driver"
 
 REVERTED = (
     Mutation(
+        name="cancel of an ended child",
+        says="a cancel that the owner before began is left open when the child has ended meanwhile",
+        stands_for="26114a7",
+        edits=(
+            Edit(
+                f"{_DRIVER}._continue",
+                "if id not in self.fold.acts:",
+                "if id not in self.fold.acts or id in self.fold.open_acts:",
+            ),
+            Edit(
+                f"{_DRIVER}._continue",
+                "decision.acts = [ActCommand(id, act) for id, act in self.fold.open_acts.items()]",
+                "pass",
+            ),
+        ),
+    ),
+    Mutation(
         name="step started again after a pause",
         says="a step that ended during a pause is started by the worker that takes over",
         stands_for="2edb60a",

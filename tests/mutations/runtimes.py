@@ -220,12 +220,6 @@ RUNTIMES = (
         ),
     ),
     Mutation(
-        name="stale claim",
-        says="a run that is taken up from memory is written under the claim that it had before",
-        stands_for="H23",
-        edits=(Edit(f"{_WORKER}._load_one", "driver.claim = head.owner", "pass"),),
-    ),
-    Mutation(
         name="loaded, then claimed",
         says="what a run looked like before it was claimed is what its owner goes on from",
         stands_for="H1",

@@ -1,0 +1,191 @@
+"""Scenarios with more of one thing than random ones have, for mistakes that need several rare things at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from msgspec import structs
+
+from stepwell.testing.simulator.plans import (
+    Again,
+    Child,
+    Do,
+    Gather,
+    Group,
+    Limit,
+    Note,
+    Plan,
+    Race,
+    Saga,
+    Seq,
+    Sleep,
+    Try,
+    Wait,
+)
+from stepwell.testing.simulator.scenarios import (
+    Action,
+    Crash,
+    Fault,
+    Flaky,
+    Freeze,
+    RunScript,
+    Scenario,
+    poison_scenario,
+    random_scenario,
+)
+
+_WITHIN_MS = 60_000
+
+
+def stormy(seed: int) -> Scenario:
+    """Random runs, two workers, and something that goes wrong all the time."""
+    choice = Random(f"stormy {seed}")
+    scenario = random_scenario(seed)
+    settings = structs.replace(
+        scenario.settings,
+        workers=2,
+        lease_ms=6_000,
+        poll_ms=2_500,
+        cached_runs=choice.choice((0, 100)),
+        latency_ms=choice.choice((20, 400)),
+        skews_ms=(0, 0),
+    )
+    return structs.replace(scenario, settings=settings, faults=_storm(choice))
+
+
+def paused(seed: int) -> Scenario:
+    """Runs that are paused and resumed while their steps end and their workers die."""
+    choice = Random(f"paused {seed}")
+    plan = Seq(tuple(choice.choice((_STEPS, _RACE, _NOTES, Gather((_RACE, _STEPS)))) for _ in range(3)))
+    kinds = ("pause", "resume", "pause", "resume", "signal", "cancel")
+    return _played(seed, choice, plan, [(choice.choice(kinds), "ping") for _ in range(6)])
+
+
+def generations(seed: int) -> Scenario:
+    """Runs that continue as new with what they had before: children, notes, steps, mail."""
+    choice = Random(f"generations {seed}")
+    parts = [choice.choice((_CHILD, _LEFT, _NOTES, _STEPS, _WAIT, _RACE)) for _ in range(3)]
+    plans: list[Plan] = []
+    for _ in range(3):
+        plans.append(Seq(tuple(parts)))
+        if choice.random() < 0.5:
+            choice.shuffle(parts)
+    again = Seq((plans[0], Again(Seq((plans[1], Again(plans[2]))))))
+    return _played(seed, choice, again, [("signal", choice.choice(("ping", "pong"))) for _ in range(3)])
+
+
+def families(seed: int) -> Scenario:
+    """Runs with children that fail, are told, left, abandoned, raced and cancelled with their parents."""
+    choice = Random(f"families {seed}")
+
+    def child() -> Plan:
+        inner: Plan = Seq((choice.choice((Sleep(9_000), _WAIT, _STEPS)), Do("c", 50, choice.choice((0, 0, 3)))))
+        return Child(inner, choice.choice(("await", "await", "cancel", "leave", "abandon", "tell")))
+
+    parts: list[Plan] = [
+        choice.choice((child(), Try(child()), Race((child(), Sleep(2_000))), Limit(2_000, child()))) for _ in range(3)
+    ]
+    kinds = ("cancel", "terminate", "signal", "signal", "pause", "resume")
+    return _played(
+        seed, choice, Seq(tuple(parts)), [(choice.choice(kinds), "") for _ in range(choice.choice((0, 1, 3)))]
+    )
+
+
+def groups(seed: int) -> Scenario:
+    """Groups whose members clean up when one of them fails, or when the run is cancelled."""
+    choice = Random(f"groups {seed}")
+
+    def member() -> Plan:
+        return choice.choice((Saga(Sleep(9_000), False), Saga(Do("a", 1_500), True), _STEPS, Wait("ping", 9_000)))
+
+    members = tuple(member() for _ in range(4))
+    plan = Seq((Do("a"), Group((*members, Do("c", 50, choice.choice((0, 3))))), _NOTES))
+    kinds = ("cancel", "signal", "signal", "pause", "resume")
+    return _played(seed, choice, Try(plan), [(choice.choice(kinds), "") for _ in range(3)])
+
+
+def waiting(seed: int) -> Scenario:
+    """Runs that wait for long, and get messages just when they park."""
+    choice = Random(f"waiting {seed}")
+    parts = (Sleep(900_000), Wait("ping", 900_000), Wait("ping"), Wait("news", 900_000), Do("a"), Wait("pong", 300))
+    plan = Seq((Do("a"), *(choice.choice(parts) for _ in range(5))))
+    kinds = ("signal", "signal", "signal", "publish", "cancel")
+    scenario = _played(seed, choice, plan, [(choice.choice(kinds), "") for _ in range(6)])
+    actions = tuple(structs.replace(action, at=action.at // 12) for action in scenario.runs[0].actions)
+    settings = structs.replace(scenario.settings, latency_ms=400)
+    return structs.replace(scenario, settings=settings, runs=(structs.replace(scenario.runs[0], actions=actions),))
+
+
+def deadly(seed: int) -> Scenario:
+    """A run whose steps kill their workers now and then, but that goes on."""
+    choice = Random(f"deadly {seed}")
+    plan = Seq(tuple(Do("a", choice.choice((0, 50)), kills=2) for _ in range(10)))
+    return structs.replace(_played(seed, choice, plan, []), faults=())
+
+
+def large(seed: int) -> Scenario:
+    """Large results and chunks, while calls to the ports that keep them go wrong."""
+    choice = Random(f"large {seed}")
+    parts = (Do("a", 50, big=True), Child(Do("b", big=True), "await"), _NOTES, Wait("ping", 2_000))
+    plan = Seq(tuple(choice.choice(parts) for _ in range(5)))
+    scenario = _played(seed, choice, plan, [("signal", ""), ("restart", ""), ("cancel", "")])
+    flaky = [
+        Flaky(choice.randrange(20_000), 15_000, choice.choice(("before", "after", "late")), 0.3, port)
+        for port in ("blobs", "streams", "blobs")
+    ]
+    return structs.replace(scenario, faults=(*scenario.faults, *flaky))
+
+
+def restarted(seed: int) -> Scenario:
+    """Runs that fail and are started again under their ids, retried and forked."""
+    choice = Random(f"restarted {seed}")
+    own = Wait("hook", 9_000, token="own")
+    plan = Seq((_NOTES, choice.choice((own, _WAIT, Sleep(2_000))), _STEPS, Do("c", fails=choice.choice((0, 3)))))
+    kinds = ("restart", "restart", "retry", "fork", "signal", "cancel", "terminate")
+    return _played(seed, choice, plan, [(choice.choice(kinds), "") for _ in range(6)])
+
+
+_STEPS = Gather((Do("a", 1_500), Do("b", 50), Do("a", 3)))
+_RACE = Race((Do("a", 12_000), Do("b", 50), Sleep(300)))
+_NOTES = Seq((Note("x"), Do("a"), Note("x"), Note("y")))
+_WAIT = Limit(9_000, Wait("ping"))
+_CHILD = Child(Seq((Note("x"), Do("a", 300))), "await")
+_LEFT = Child(Seq((Sleep(9_000), Do("a"))), "leave")
+
+
+def _played(seed: int, choice: Random, plan: Plan, actions: list[tuple[str, str]]) -> Scenario:
+    done = [Action(choice.randrange(_WITHIN_MS), kind, detail if kind == "signal" else "") for kind, detail in actions]
+    done = [structs.replace(action, detail="ping") if action.kind == "signal" else action for action in done]
+    script = RunScript("r0", 0, plan, tuple(sorted(done, key=lambda action: action.at)))
+    return structs.replace(stormy(seed), runs=(script,), faults=_storm(choice))
+
+
+def _storm(choice: Random) -> tuple[Fault, ...]:
+    return tuple(_fault(choice, choice.randrange(_WITHIN_MS)) for _ in range(choice.choice((2, 5, 9))))
+
+
+def _fault(choice: Random, at: int) -> Fault:
+    worker, ms = choice.randrange(2), choice.choice((200, 3_000, 15_000))
+    match choice.choice(("crash", "crash", "freeze", "freeze", "flaky")):
+        case "crash":
+            return Crash(worker, at, choice.choice((0, 1, 3, 10, 40)), choice.choice((1, 2_000, 20_000)))
+        case "freeze":
+            return Freeze(worker, at, ms)
+        case _:
+            return Flaky(at, ms, choice.choice(("before", "after", "twice", "late", "dies")), choice.choice((0.1, 0.3)))
+
+
+WEATHERS: dict[str, Callable[[int], Scenario]] = {
+    "random": random_scenario,
+    "stormy": stormy,
+    "paused": paused,
+    "generations": generations,
+    "families": families,
+    "groups": groups,
+    "restarted": restarted,
+    "large": large,
+    "waiting": waiting,
+    "deadly": deadly,
+    "poison": poison_scenario,
+}
