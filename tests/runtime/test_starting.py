@@ -469,3 +469,29 @@ def test_only_the_timer_of_the_run_has_its_name_when_that_is_over_at_the_begin(w
         assert [timer.name for timer in timers] == ["sleep"]
 
     drive(world, main())
+
+
+@workflow
+async def hurries_again(ctx: Context, turn: int) -> int:
+    if turn == 0:
+        await ctx.sleep("1h")
+        ctx.continue_as_new(1)
+    async with asyncio.timeout(60):
+        await work("slow")
+    return turn
+
+
+def test_a_fork_from_the_first_step_of_a_later_generation_has_a_clock_of_its_own(world: World) -> None:
+    async def main() -> None:
+        async with world.worker():
+            handle = await world.app.start(hurries_again, 0)
+            assert await handle.result() == 1
+            await asyncio.sleep(600)
+            fork = await world.app.runs.fork(handle.id, from_step="work")
+            assert await world.app.handle(fork).result() == 1
+            again = await world.app.runs.fork(handle.id)
+            assert await world.app.handle(again).result() == 1
+        assert calls == ["slow", "slow"]
+        assert await world.started(handle.id) == []
+
+    drive(world, main())
