@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: check-form check-rules check-types check-typing check-imports check-dependencies
-.PHONY: help demo test chaos sim check format bench cover test-all-pythons clean
+.PHONY: help demo mutations test chaos sim check format bench cover test-all-pythons clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ sim: $(VENV)/.run  ## the engine under 10,000 random seeds of faults (SEEDS=, FR
 	$(BIN)/stepwell sim --seeds $(SEEDS) $(if $(FROM),--from $(FROM)) $(ARGS)
 
 SEEDS ?= 10000
+
+mutations: $(VENV)/.dev  ## deliberate bugs of the engine, and whether the simulator finds them, for some minutes
+	PYTHONPATH=. $(BIN)/python -m tests.mutations $(ARGS)
 
 check: check-form check-rules check-types check-typing check-imports check-dependencies  ## all that is checked without running (-k: to the end)
 
