@@ -366,3 +366,26 @@ def test_timers_pass_and_past_moments_are_over_at_once(app_of: OpenApp) -> None:
 def test_an_app_that_is_not_open_says_so() -> None:
     with pytest.raises(StepwellError, match="async with app"):
         run(Stepwell("memory://").start(leaf, 1))
+
+
+@workflow
+async def impatient(ctx: Context) -> int:
+    return await ctx.receive(hurry, timeout=0.2, default=-1)
+
+
+hurry = Signal("hurry", int)
+
+
+def test_a_message_in_time_counts_although_nobody_was_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[impatient]) as app:
+            handle = await app.start(impatient)
+
+            async def nobody(_: object) -> None:
+                pass
+
+            monkeypatch.setattr(app.backend.queue, "notify", nobody)
+            await handle.send(hurry, 7)
+            assert await handle.result(timeout=5) == 7
+
+    run(scenario())

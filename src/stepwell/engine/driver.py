@@ -178,6 +178,10 @@ class Driver:
             times.extend(command.not_before for command in self._delayed.values())
         return min(times) if times else None
 
+    def is_time_up(self, now: int) -> bool:
+        """Whether a timer is due while the body waits for messages, too: then it matters which came first."""
+        return self.program is not None and not self.is_paused and self.program.is_racing(now)
+
     def waits(self) -> list[Wait]:
         """What the run waits for, for its head."""
         waits = [Wait(kind="retry", name=id, until=command.not_before) for id, command in self._delayed.items()]

@@ -234,6 +234,11 @@ class FunctionProgram:
         timer = loop.next_timer()
         return None if timer is None else timer.due
 
+    def is_racing(self, until: int) -> bool:
+        """Whether a timer is due by `until`, and the body waits for messages, too."""
+        due = self.next_due()
+        return due is not None and due <= until and bool(self.mailbox.waits())
+
     def due_timers(self, until: int) -> list[tuple[int, int, str]]:
         """Pending timers due by `until`, in firing order."""
         return [(timer.n, timer.due, timer.name) for timer in self.loop.due_timers(until)]

@@ -204,6 +204,10 @@ class Program(Protocol):
     def next_due(self) -> int | None:
         """When the earliest timer is due."""
 
+    def is_racing(self, until: int) -> bool:
+        """Whether a timer is due by `until`, and the body waits for messages, too."""
+        ...
+
     def due_timers(self, until: int) -> list[tuple[int, int, str]]:
         """Pending timers due by `until`: (number, due, name), in the order in which they fire."""
 

@@ -13,19 +13,19 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET
 
 from stepwell.codec import SPILL_THRESHOLD, failure_of
 from stepwell.engine.driver import Arrival, Decision, Driver
 from stepwell.engine.program import ActCommand, StepCommand
 from stepwell.errors import ActivationError, NotDurableError
-from stepwell.model.entries import Confirmed, ContinuedAsNew, Entry, FrameCodec, Received, Sent, Subscribe
+from stepwell.model.entries import Confirmed, Entry, FrameCodec, Received, Sent
 from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId
 from stepwell.model.runs import Head
-from stepwell.ports import Append, Appended, HeadChange, Park, Parked
-from stepwell.runtime.acts import subscriptions
+from stepwell.ports import Append, Appended, Park, Parked
 from stepwell.runtime.chunks import StreamWriter
+from stepwell.runtime.heads import head_change, metadata_of
 from stepwell.runtime.patience import until_answered
 from stepwell.runtime.payloads import spilled_frame
 from stepwell.runtime.steps import RunningStep
@@ -90,13 +90,13 @@ class Activation:
 
     # --- what comes in
 
-    def begin(self) -> None:
-        """Start, or go on with what the journal holds."""
+    def begin(self, loaded_at: int | None = None) -> None:
+        """Start, or go on with what the journal holds; and with the mail, if that was read at `loaded_at`."""
         self._copy_chunks(self.driver.fold.take_sends())
         if self.driver.ended is not None:
             self._settle()
         else:
-            self.advance()
+            self.advance(loaded_at, mail_is_known=loaded_at is not None)
 
     def arrive(self, entry: Entry, time: int) -> None:
         """Something happened. It is journaled with the next frame."""
@@ -126,13 +126,18 @@ class Activation:
             self.mail_known = max(self.mail_known, entry.no)
             self._arrivals.append(Arrival(entry.at, entry))
 
-    def advance(self, now: int | None = None) -> None:
-        """Decide what follows from the arrivals and the time."""
+    def advance(self, now: int | None = None, *, mail_is_known: bool = False) -> None:
+        """Decide what follows from the arrivals and the time; `mail_is_known` if the inbox was read at that time."""
         if self._in_flight is not None or self.is_gone or self.driver.ended is not None:
+            return
+        if now is None:
+            now = self.worker.clock.now()
+        if not mail_is_known and self.driver.is_time_up(now):
+            self.mail_arrived()  # a message that was accepted before the timer was due goes first
             return
         arrivals, self._arrivals = self._arrivals, []
         try:
-            decision = self.driver.feed(arrivals, self.worker.clock.now() if now is None else now)
+            decision = self.driver.feed(arrivals, now)
             if self.worker.options.impure_check:
                 self.worker.hub.impure(self.head.workflow, self.run, self.driver.impure)
             if not decision.entries and self._must_save_notes():
@@ -180,7 +185,7 @@ class Activation:
 
     def _append(self, decision: Decision, body: bytes) -> None:
         driver = self.driver
-        change = self._head_change(decision)
+        change = head_change(driver, decision, has_streams=bool(self._writers), resets_takes=self._is_reset_due)
         is_guarded = decision.is_guarded or change is not None
         append = Append(
             run=self.run,
@@ -211,31 +216,6 @@ class Activation:
             self.worker.reload(self)
         else:
             self.worker.lost(self)
-
-    def _head_change(self, decision: Decision) -> HeadChange | None:
-        driver = self.driver
-        ended = driver.ended
-        last = decision.entries[-1]
-        if ended is not None and last is ended:
-            sends = self._writers or any(type(entry) is Sent for entry in decision.entries)
-            is_settled = not driver.obligations() and not sends
-            return HeadChange(
-                status=ended.status,  # type: ignore[arg-type]
-                wake_at=None if is_settled else UNSET,
-                release=is_settled,
-                takes=0,
-                ended_at=driver.at,
-                metadata=self._metadata(),
-                waiting=(),
-                error="" if ended.failure is None else str(ended.failure)[:500],
-            )
-        if type(last) is ContinuedAsNew:
-            return HeadChange(
-                base=driver.seq + 1, takes=0, metadata=self._metadata(), tags=dict(driver.fold.created.tags), waiting=()
-            )
-        if decision.acts and any(isinstance(command.act, Subscribe) for command in decision.acts):
-            return HeadChange(tags={**driver.fold.created.tags, **subscriptions(driver.fold.acts.values())}, takes=1)
-        return HeadChange(takes=1) if self._is_reset_due else None
 
     async def _add_mail_to_end(self, decision: Decision) -> None:
         """A message came before the end was written: it belongs into the journal, and into the same frame."""
@@ -353,14 +333,16 @@ class Activation:
     # --- mail
 
     async def _fetch_mail(self) -> None:
+        asked_at = self.worker.clock.now()
         try:
             await self._load_mail()
         finally:
             self._mail_task = None
-        if self._arrivals and self._in_flight is None:
-            self.advance()
-        elif self._in_flight is None:
-            self._rest()
+        if self._in_flight is None:
+            if self._arrivals or self.driver.is_time_up(asked_at):
+                self.advance(asked_at, mail_is_known=True)
+            else:
+                self._rest()
 
     async def _load_mail(self) -> None:
         mail = await self._persist("mail", lambda: self.worker.load_mail(self))
@@ -416,7 +398,7 @@ class Activation:
             seq=driver.seq,
             status="paused" if driver.is_paused else "waiting",
             waiting=tuple(driver.waits())[:20],
-            metadata=self._metadata(),
+            metadata=metadata_of(driver),
             error="" if self.head.error else UNSET,
         )
         self._in_flight = Decision()
@@ -435,10 +417,6 @@ class Activation:
     def _must_save_notes(self) -> bool:
         program = self.driver.program
         return program is not None and program.has_urgent_notes
-
-    def _metadata(self) -> dict[str, Raw] | UnsetType:
-        program = self.driver.program
-        return UNSET if program is None else dict(program.metadata)
 
     # --- time, and the end of it
 

@@ -18,12 +18,11 @@ _TOLERANCE_MS = 1_000
 class StoreClock:
     """A machine's clock, corrected when the store's is another."""
 
-    __slots__ = ("_inner", "ahead_ms", "has_heard", "monotonic", "now", "random_bytes")
+    __slots__ = ("_inner", "ahead_ms", "monotonic", "now", "random_bytes")
 
     def __init__(self, inner: Clock) -> None:
         self._inner = inner
         self.ahead_ms = 0
-        self.has_heard = False
         self.now: Callable[[], int] = inner.now
         self.monotonic: Callable[[], float] = inner.monotonic
         self.random_bytes: Callable[[int], bytes] = inner.random_bytes
@@ -31,7 +30,6 @@ class StoreClock:
     def heard(self, store_now: int, since: int) -> None:
         """The store said that it is `store_now`, some time after this machine said that it was `since`, and before
         now. `ahead_ms` becomes what the store's clock is ahead."""
-        self.has_heard = True
         until = self._inner.now()
         if since - _TOLERANCE_MS <= store_now <= until + _TOLERANCE_MS:
             self.ahead_ms, self.now = 0, self._inner.now

@@ -191,8 +191,6 @@ class Worker:
         """
         if not self.is_running or self.free <= 0 or head.queue not in self.options.queues:
             return None
-        if not (self.clock.has_heard or self.backend.is_embedded):
-            return None  # the lease would end at a time by this machine's clock, which may not be the store's
         if self.registry.find(head.workflow, head.version) is None:
             return None
         self._reserved += 1
@@ -276,14 +274,15 @@ class Worker:
         for head in heads:
             driver = self._parked.get(head)
             wanted.append(Wanted(head.id) if driver is None else Wanted(head.id, driver.seq, driver.mail))
+        read_at = self.clock.now()
         for head, loaded in zip(heads, await self.backend.store.load(wanted), strict=True):
             if loaded is not None and head.id not in self.active:
                 try:
-                    await self._load_one(head, loaded, lease_ends)
+                    await self._load_one(head, loaded, lease_ends, read_at)
                 except BackendError as error:
                     self._unreadable(head.id, head.owner, error)
 
-    async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
+    async def _load_one(self, head: Head, loaded: Loaded, lease_ends: float, read_at: int) -> None:
         # Everything is read before the run counts as held: what is held is renewed, begun or not.
         mail = await loaded_mail(self.backend.blobs, loaded.mail)
         if lease_ends <= self.clock.monotonic():
@@ -292,28 +291,29 @@ class Worker:
         if driver is not None:
             if not loaded.frames and head.owner is not None:
                 driver.claim = head.owner
-                self._resume(head, driver, mail, lease_ends)
+                self._resume(head, driver, mail, lease_ends, read_at)
                 return
             driver.evict()
+            read_at = self.clock.now()
             (reloaded,) = await self.backend.store.load([Wanted(head.id)])
             if reloaded is None:
                 return
             loaded = reloaded
-        await self._activate_loaded(head, loaded, lease_ends)
+        await self._activate_loaded(head, loaded, lease_ends, read_at)
 
-    async def _activate_loaded(self, head: Head, loaded: Loaded, lease_ends: float) -> None:
+    async def _activate_loaded(self, head: Head, loaded: Loaded, lease_ends: float, read_at: int) -> None:
         mail = await loaded_mail(self.backend.blobs, loaded.mail)
         frames = await loaded_frames(self.backend.blobs, loaded.frames)
         activation = self._prepare(head, frames, lease_ends)
         if activation is not None:
             activation.put_mail(mail)
-            self._begin(activation)
+            self._begin(activation, read_at)
 
-    def _resume(self, head: Head, driver: Driver, mail: list[Received], lease_ends: float) -> None:
+    def _resume(self, head: Head, driver: Driver, mail: list[Received], lease_ends: float, read_at: int) -> None:
         activation = Activation(self, driver, head, lease_ends)
         self.active[head.id] = activation
         activation.put_mail(mail)
-        self._begin(activation)
+        self._begin(activation, read_at)
 
     def _prepare(self, head: Head, frames: list[tuple[int, Frame]], lease_ends: float) -> Activation | None:
         assert head.owner is not None, "only claimed runs are activated"
@@ -328,7 +328,7 @@ class Worker:
         self.active[head.id] = activation
         return activation
 
-    def _begin(self, activation: Activation) -> None:
+    def _begin(self, activation: Activation, read_at: int | None = None) -> None:
         if activation.head.takes > self.options.max_takes and activation.driver.ended is None:
             takes = activation.head.takes - 1
             error = WorkerLostError(
@@ -337,7 +337,7 @@ class Worker:
             )
             activation.bury(failure_of(error))
         else:
-            activation.begin()
+            activation.begin(read_at)
 
     def _make_program(self, origin: Origin) -> Program:
         created = origin.created
@@ -463,9 +463,10 @@ class Worker:
     async def _reload(self, activation: Activation) -> None:
         claim = activation.driver.claim
         try:
+            read_at = self.clock.now()
             (loaded,) = await self.backend.store.load([Wanted(activation.run)])
             if loaded is not None and loaded.head.owner == claim and activation.run not in self.active:
-                await self._activate_loaded(loaded.head, loaded, activation.lease_ends)
+                await self._activate_loaded(loaded.head, loaded, activation.lease_ends, read_at)
         except BackendError as error:
             self._unreadable(activation.run, claim, error)
 
