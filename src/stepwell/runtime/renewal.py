@@ -153,8 +153,9 @@ class Renewer:
         pause = self._options.renew_every_ms / 1000
         by_lease: dict[int, list[tuple[RunId, Claim]]] = {}
         for held in self._book.claims():
-            # Only what has less than two thirds left: a run shorter than a third of a lease never renews.
-            if held.lease_ends <= self._ends(held.lease_ms * 2 // 3):
+            # Only what has less than two thirds left, for a run shorter than a third of a lease never renews; or what
+            # would have to hope for the very next round.
+            if held.lease_ends <= max(self._ends(held.lease_ms * 2 // 3), self._clock.monotonic() + 1.5 * pause):
                 by_lease.setdefault(held.lease_ms, []).append((held.run, held.claim))
         for lease_ms, due in by_lease.items():
             ends = self._ends(lease_ms)
