@@ -32,10 +32,14 @@ class StoreLimits(Struct, frozen=True, kw_only=True):
 
 
 class NewRun(Struct, frozen=True, kw_only=True):
-    """A run to create: its head as it shall be, and the bodies of its frames from seq 1."""
+    """A run to create: its head as it shall be, and the bodies of its frames from seq 1.
+
+    With `wake_in_ms`, the head's `wake_at` becomes the store's now + that: who creates a run may have another clock.
+    """
 
     head: Head
     frames: tuple[bytes, ...]
+    wake_in_ms: int | None = None
 
 
 class Serves(Struct, frozen=True, kw_only=True):

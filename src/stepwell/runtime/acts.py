@@ -124,11 +124,10 @@ class Acts:
             workflow=act.workflow,
             version=act.version,
             created_at=now,
-            wake_at=now,
             parent=None if act.on_parent_end == "abandon" else driver.run,
         )
         frame = await spilled_frame(self._backend.blobs, act.child, Frame(now, driver.claim, (created,)))
-        (present,) = await self._backend.store.create([NewRun(head=head, frames=(frame,))])
+        (present,) = await self._backend.store.create([NewRun(head=head, frames=(frame,), wake_in_ms=0)])
         if present is None:
             await ring(self._backend.queue, [due_topic()])
             return None

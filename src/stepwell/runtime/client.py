@@ -127,7 +127,6 @@ class Client:
             workflow=created.workflow,
             version=created.version,
             created_at=now,
-            wake_at=max(now, created.not_before),
             queue=start.queue,
             priority=start.priority,
             tags=created.tags,
@@ -137,16 +136,16 @@ class Client:
         )
         worker = self.worker
         by = self.backend.store.identity
+        wake_in_ms = max(0, created.not_before - now)
         lease_ends = None if worker is None or created.not_before else worker.reserve(head)
         if worker is not None and lease_ends is not None:
             claim = worker.new_claim()
-            head = msgspec.structs.replace(
-                head, owner=claim, status="running", takes=1, wake_at=now + worker.options.lease_ms
-            )
+            head = msgspec.structs.replace(head, owner=claim, status="running", takes=1)
+            wake_in_ms = worker.options.lease_ms
             by = claim
         frame = Frame(now, by, (created,))  # type: ignore[arg-type]
         body = await spilled_frame(self.backend.blobs, start.id, frame)
-        return NewRun(head=head, frames=(body,)), frame, lease_ends
+        return NewRun(head=head, frames=(body,), wake_in_ms=wake_in_ms), frame, lease_ends
 
     async def check_same(self, start: NewStart) -> None:
         """The run that is there was started in the same way; else `RunConflictError`."""

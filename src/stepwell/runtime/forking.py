@@ -159,7 +159,6 @@ class Forking:
             queue=old.queue,
             priority=old.priority,
             created_at=now,
-            wake_at=now,
             mail=Fold(id, list(enumerate(frames[base - 1 :], base))).mail,
             seq=len(frames),
             base=base,
@@ -172,7 +171,7 @@ class Forking:
         """Create the run; False: another run has this id."""
         blobs = self._client.backend.blobs
         bodies = tuple([await spilled_frame(blobs, head.id, frame) for frame in frames])
-        if await self._client.create_run(NewRun(head=head, frames=bodies)) is None:
+        if await self._client.create_run(NewRun(head=head, frames=bodies, wake_in_ms=0)) is None:
             return True
         (present,) = await self._client.backend.store.load([Wanted(head.id, -1, MAX_SEQ)])
         return present is not None and present.frames[0][1] == bodies[0]

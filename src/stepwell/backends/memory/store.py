@@ -47,14 +47,16 @@ class MemoryStore:
     async def create(self, runs: Sequence[NewRun]) -> list[Head | None]:
         world = self._world
         answers: list[Head | None] = []
+        now = self._clock.now()
         with world.lock:
             for new in runs:
-                found = world.runs.get(new.head.id)
+                head = new.head if new.wake_in_ms is None else replace(new.head, wake_at=now + new.wake_in_ms)
+                found = world.runs.get(head.id)
                 answers.append(None if found is None else found.head)
                 if found is None:
                     world.runs_made += 1
-                    run = world.runs[new.head.id] = Run(world.runs_made, new)
-                    world.put(run, new.head)
+                    run = world.runs[head.id] = Run(world.runs_made, new)
+                    world.put(run, head)
         return answers
 
     async def take(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from stepwell.backends.sqlite.bulk import INSERT_FRAMES, INSERT_MAIL, INSERT_RUNS, INSERT_TAGS, Value, update_runs
 from stepwell.backends.sqlite.rows import changed_columns, head_of, row_of, tags_of
 from stepwell.backends.sqlite.session import Session, as_json, escaped
@@ -81,8 +83,9 @@ def create(session: Session, runs: Sequence[NewRun]) -> list[Head | None]:
     answers: list[Head | None] = []
     heads: list[tuple[Value, ...]] = []
     frames: list[tuple[Value, ...]] = []
+    now = session.clock.now()
     for new in runs:
-        head = new.head
+        head = new.head if new.wake_in_ms is None else replace(new.head, wake_at=now + new.wake_in_ms)
         answers.append(there.get(head.id))
         if head.id in there:
             continue

@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from stepwell.model.ids import Claim, RunId
 from stepwell.model.runs import Head, Wait
@@ -82,6 +83,17 @@ class CreateContract(Contract):
         await created(backend, new_run(owner=claim, wake_at=backend.clock.now() + DAY_MS, status="running"))
         assert await _taken_ids(backend) == []
         assert await backend.store.append([frame(2, owner=claim)]) == ["ok"]
+
+    @on_backend
+    async def test_when_a_new_run_is_due_can_be_left_to_the_clock_of_the_store(self, backend: Backend) -> None:
+        at_once, later = new_run("r", wake_at=9 * DAY_MS * 365_000), new_run("s", wake_at=PAST)
+        before = (await backend.store.take(claim_of(backend, 0), lease_ms=1, limit=1, serves=ANY)).now
+        await created(backend, replace(at_once, wake_in_ms=0), replace(later, wake_in_ms=DAY_MS))
+        wake_at = [(await head_of(backend, run)).wake_at or 0 for run in ("r", "s")]
+        taken = await backend.store.take(claim_of(backend, 1), lease_ms=LEASE_MS, limit=5, serves=ANY)
+        assert [head.id for head in taken.heads] == ["r"]
+        assert before <= wake_at[0] <= taken.now
+        assert wake_at[1] == wake_at[0] + DAY_MS
 
     @on_backend
     async def test_nothing_is_asked_and_nothing_is_answered(self, backend: Backend) -> None:
