@@ -202,3 +202,15 @@ async def test_every_beginning_of_a_journal_replays_with_the_code_that_wrote_it(
     assert len(reports) > 6
     assert [(report.error, report.warnings, report.impure) for report in reports if report.error] == []
     assert {(report.warnings, report.impure) for report in reports} == {((), ())}
+
+
+async def test_a_run_that_was_cancelled_before_its_time_to_begin_replays(stepwell: StepwellTest) -> None:
+    code = workflow(id="order")(does_a_lot)
+    stepwell.app.registry.add(code)
+    handle = await stepwell.app.start(code, Old(7), id="order-8", delay="1h")
+    await handle.cancel()
+    await stepwell.sleep("1s")
+
+    report = await stepwell.app.runs.replay("order-8")
+
+    assert (await handle.status(), report.error) == ("cancelled", None)

@@ -19,6 +19,7 @@ from stepwell.codec import Codec
 from stepwell.engine.fold import Fold
 from stepwell.engine.function import FunctionProgram
 from stepwell.engine.mismatch import Difference
+from stepwell.engine.prefix import generation_start
 from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, StepCommand
 from stepwell.errors import ActivationError, SpinError
 from stepwell.model.entries import Created, Ended, Frame, StepCompleted
@@ -88,7 +89,7 @@ def replay_frames(
         program.begin(lines, at=fold.origin.started_at, is_repeat=True)
         pending = [command.id for command in program.take_commands() if isinstance(command, StepCommand)]
         if fold.ended is not None:
-            difference = _end_differs(program.outcome, fold.ended)
+            difference = None if _never_began(frames) else _end_differs(program.outcome, fold.ended)
         elif has_begun:
             difference = _breaks_off(program)
         error = None if difference is None else difference.why
@@ -121,6 +122,11 @@ def _has_begun(frames: Sequence[tuple[int, Frame]], fold: Fold, status: Status) 
     if len(frames) > 1:
         return fold.has_begun
     return status == "waiting" and isinstance(frames[0][1].entries[-1], Created)
+
+
+def _never_began(frames: Sequence[tuple[int, Frame]]) -> bool:
+    """Whether the run ended, by a cancel, before its body was to begin."""
+    return generation_start(frames[0][1]).not_before > frames[-1][1].at
 
 
 def _warnings(lines: Sequence[Line], asked: Mapping[CommandId, int], *, is_early: object) -> Iterator[str]:
