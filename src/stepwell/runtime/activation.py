@@ -465,6 +465,8 @@ class Activation:
         self.is_gone = True
         self._cancel_timer()
         self._stop_steps()
+        for writer in self._writers.values():
+            writer.stop()
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()

@@ -56,6 +56,7 @@ class StreamWriter:
         self._body = (1, 0)
         self._waiting: list[Chunk] = []
         self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def write(self, *, source: str, attempt: int, k: int, value: Raw, base: int) -> None:
         """Queue a chunk of generation `base`."""
@@ -66,6 +67,11 @@ class StreamWriter:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
+    def stop(self) -> None:
+        """The run is not this owner's any more: what is not in the stream yet is the next owner's to write, and would
+        be taken for the latest."""
+        self._is_stopped = True
+
     async def flush(self) -> None:
         """Wait until everything queued is durable. Raises what the last write raised."""
         while self._task is not None:
@@ -73,9 +79,10 @@ class StreamWriter:
 
     async def _work(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and not self._is_stopped:
                 if self._next < 0:
                     await self._find_end()
+                    continue
                 batch = self._waiting[:_BATCH_MAX]
                 bodies = self._encoded(batch)
                 if bodies and not await self._appended(bodies):
@@ -108,14 +115,20 @@ class StreamWriter:
             there = await self._streams.read(self._key, self._next, len(bodies))
             return list(there.items) == bodies
 
-        is_in = await until_answered(f"stream {self._key}", append)
+        is_in = await until_answered(f"stream {self._key}", append, is_wanted=self._is_wanted)
         if not is_in:
             self._next = -1
         return bool(is_in)
 
+    def _is_wanted(self) -> bool:
+        return not self._is_stopped
+
     async def _find_end(self) -> None:
-        tail = await until_answered(f"stream {self._key}", lambda: self._streams.read(self._key, -1, 1))
-        assert tail is not None, "asked until answered"
+        tail = await until_answered(
+            f"stream {self._key}", lambda: self._streams.read(self._key, -1, 1), is_wanted=self._is_wanted
+        )
+        if tail is None:
+            return
         self._next = tail.next
         if tail.items:
             last = decode_chunk(tail.items[-1])

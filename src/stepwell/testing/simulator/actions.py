@@ -6,10 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stepwell.authoring.messages import Event, Signal
+from stepwell.authoring.workflows import WorkflowRef
 from stepwell.runtime.app import OnConflict, Stepwell
 from stepwell.runtime.handles import Handle
-from stepwell.testing.simulator.plans import EVENT
-from stepwell.testing.simulator.playing import SHARED, WORKFLOWS
+from stepwell.testing.simulator.plans import EVENT, Plan
+from stepwell.testing.simulator.playing import BIG, SHARED
 from stepwell.testing.simulator.scenarios import Action, RunScript
 
 NEWS = Event(EVENT, str)
@@ -23,8 +24,9 @@ def perform(app: Stepwell, script: RunScript, action: Action, number: int) -> Co
 
 
 def begin(app: Stepwell, script: RunScript, *, on_conflict: OnConflict = "attach") -> Coroutine[Any, Any, Handle[Any]]:
-    """Start the run of a script."""
-    return app.start(WORKFLOWS[script.workflow], script.plan, id=script.id, on_conflict=on_conflict)
+    """Start the run of a script, also from a process that has no code for it."""
+    workflow: WorkflowRef[Plan, Any] = WorkflowRef(script.workflow, input=Plan)
+    return app.start(workflow, script.plan, id=script.id, on_conflict=on_conflict, delay=script.delay_ms / 1000)
 
 
 def _cancel(app: Stepwell, script: RunScript, action: Action, id: str) -> Coroutine[Any, Any, Any]:
@@ -34,6 +36,9 @@ def _cancel(app: Stepwell, script: RunScript, action: Action, id: str) -> Corout
 
 _ACTIONS: dict[str, _Do] = {
     "signal": lambda app, script, action, id: app.handle(script.id).send(Signal(action.detail, str), id, id=id),
+    "large signal": lambda app, script, action, id: app.handle(script.id).send(
+        Signal(action.detail, str), id + "x" * BIG, id=id
+    ),
     "publish": lambda app, _script, _action, id: app.publish(NEWS, id, id=id),
     "hook": lambda app, script, _, id: app.complete(f"hook-{script.id}-1", id, id=id),
     "shared hook": lambda app, _script, _action, id: app.complete(SHARED, id, id=id),

@@ -22,6 +22,7 @@ from stepwell.testing.simulator.ledger import Ledger
 from stepwell.testing.simulator.oracle import fits_run, may_raise
 from stepwell.testing.simulator.plans import Plan
 from stepwell.testing.simulator.playing import WORKFLOWS
+from stepwell.testing.simulator.sequences import wrong_order
 
 Wrong = Callable[[int, str, str], None]
 
@@ -108,6 +109,7 @@ def _wrong_results(ended: Ended, entries: list[Entry]) -> Iterator[str]:
             if not fits_run(plan, value):
                 yield f"no execution without faults gives {value}"
             yield from _wrong_messages(value)
+            yield from wrong_order(plan, entries, value)
         case "failed":
             if not may_raise(plan):
                 yield f"failed, but its plan cannot: {ended.failure}"

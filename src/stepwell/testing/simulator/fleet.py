@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
+from stepwell.authoring.registry import Registry
 from stepwell.backends.memory import MemoryBackend
 from stepwell.backends.memory.world import World
 from stepwell.errors import (
@@ -22,7 +23,7 @@ from stepwell.ports import Backend, Clock
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.options import WorkerOptions
 from stepwell.testing.faults import FaultyBackend, Policy
-from stepwell.testing.simulator.journals import REGISTRY
+from stepwell.testing.simulator.journals import IGNORANT, REGISTRY
 from stepwell.testing.simulator.ledger import Ledger, forever
 from stepwell.testing.simulator.network import Network
 from stepwell.testing.simulator.processes import Process, SimLoop, SkewedClock
@@ -57,13 +58,13 @@ class SimBackend(FaultyBackend):
 class SimApp(Stepwell):
     """An app of a simulated process."""
 
-    def __init__(self, backend: SimBackend, ledger: Ledger, options: WorkerOptions) -> None:
+    def __init__(self, backend: SimBackend, ledger: Ledger, registry: Registry, options: WorkerOptions) -> None:
         @contextlib.asynccontextmanager
         async def lifespan() -> AsyncIterator[Ledger]:
             yield ledger
 
         super().__init__("memory://", worker=False, worker_options=options, lifespan=lifespan)
-        self.registry = REGISTRY
+        self.registry = registry
         self._given = backend
 
     def forget(self) -> None:
@@ -105,6 +106,7 @@ class Fleet:
         self._network = network
         self._ledger = ledger
         self._choice = choice
+        self._ignorant = settings.ignorant
         self._options = WorkerOptions(
             concurrency=settings.concurrency,
             lease_ms=settings.lease_ms,
@@ -184,8 +186,10 @@ class Fleet:
 
     async def _live(self, slot: Slot, process: Process) -> None:
         inner = MemoryBackend("memory://", self._world, self._clock)
+        process.identity = inner.store.identity
         backend = SimBackend(inner, self._network.policy(process, slot.number), process.clock)
-        app = SimApp(backend, self._ledger, self._options)
+        registry = IGNORANT if slot.number == self._ignorant >= 0 else REGISTRY
+        app = SimApp(backend, self._ledger, registry, self._options)
         self._apps.append(app)
         await app.__aenter__()
         if slot.number != CLIENT:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from stepwell.authoring.context import function_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
@@ -25,15 +27,34 @@ from stepwell.model.entries import (
     TimerFired,
 )
 from stepwell.model.ids import Claim, CommandId, MessageId, RunId
+from stepwell.model.messages import CancelRequested, PauseRequested, ResumeRequested
 from stepwell.model.runs import Head
 from stepwell.ports import Blobs, NewRun
 from stepwell.runtime.payloads import loaded_frames
 from stepwell.testing.simulator.ledger import MARK_BYTES
-from stepwell.testing.simulator.playing import ATTEMPTS, WORKFLOWS, act, book, unbook
+from stepwell.testing.simulator.playing import ATTEMPTS, WORKFLOWS, act, book, play, unbook
 from stepwell.testing.worlds import at_once
 
 REGISTRY = Registry([*WORKFLOWS.values(), act, book, unbook], Codec())
+IGNORANT = Registry([play, act, book, unbook], Codec())
+"""That of a worker which was not deployed anew."""
 WITNESS = Claim("witness:0")
+
+NEVER = 10**15
+"""So many milliseconds do not pass."""
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """What depends on the scenario: how often a run is claimed in vain before it is dead; how far (ms) clocks are
+    apart, and how exactly the backend's and a worker's are compared; how late a timer may fire; how long it takes to
+    stop what is to be stopped."""
+
+    max_takes: int = 10
+    skew_ms: int = 0
+    clocks_ms: int = NEVER
+    lateness_ms: int = NEVER
+    slack_ms: int = NEVER
+
 
 Report = Callable[[int, RunId, str], None]
 """Takes the invariant's number, the run, and what is wrong."""
@@ -54,7 +75,7 @@ class Journal:
     on, as streams name their sources.
     """
 
-    def __init__(self, new: NewRun, blobs: Blobs, report: Report) -> None:
+    def __init__(self, new: NewRun, blobs: Blobs, report: Report, rules: Rules | None = None) -> None:
         run, bodies, mail = new.head.id, new.frames, new.head.mail
         self.run = run
         self.bodies: list[bytes] = []
@@ -67,10 +88,15 @@ class Journal:
         self.ended: Ended | None = None
         self.asked: set[CommandId] = set()
         self.is_settled = False
+        self.is_paused = False
+        self.was_paused = False
+        self.changed_at = 0
+        self._rules = rules or Rules()
         self.marks_of: dict[str, str] = {}
         self._given = len(bodies)
         self._blobs = blobs
         self._report = report
+        self._timeouts: dict[str, int] = {}
         self._claim = ""
         self._past: set[str] = set()
         self._results: set[CommandId] = set()
@@ -96,6 +122,11 @@ class Journal:
     def driver(self, until: int | None = None) -> Driver:
         """A fresh driver of that generation."""
         return driver_of(self.run, self.generation(until))
+
+    @property
+    def last_writer(self) -> str:
+        """The claim that wrote the last frame."""
+        return self._claim
 
     def add(self, body: bytes) -> None:
         """The next frame."""
@@ -123,6 +154,16 @@ class Journal:
             until -= 1
         return step in self.asked
 
+    def wants(self, step: CommandId) -> bool:
+        """Whether the journal as it is leaves the step's outcome open, or has it."""
+        if self.ended is not None:
+            return False
+        driver = self.driver()
+        driver.feed([], max(driver.at, driver.fold.not_before))
+        wanted = step in driver.steps or step in self._results
+        driver.evict()
+        return wanted
+
     # --- inside
 
     def _wrong(self, invariant: int, text: str) -> None:
@@ -141,10 +182,10 @@ class Journal:
         match entry:
             case StepCompleted() | StepFailed() | AttemptFailed():
                 self._add_outcome(entry, is_new=is_new)
-            case TimerFired(due=due) if due > frame.at:
-                self._wrong(7, f"a timer due at {due} fired at {frame.at}")
-            case Received() if is_new:
-                self._add_message(entry)
+            case TimerFired() if is_new:
+                self._add_timer(entry, frame.at)
+            case Received():
+                self._add_message(entry, is_new=is_new)
             case Intended(id=id, act=act):
                 self.intents[id] = act
             case ContinuedAsNew():
@@ -173,6 +214,7 @@ class Journal:
 
     def _begin_generation(self, entry: ContinuedAsNew) -> None:
         self.base = len(self.frames)
+        self.is_paused = False
         self.intents = {id: act for id, act in self.intents.items() if not isinstance(act, OpenHook)}
         self._results.clear()
         self._attempts.clear()
@@ -183,7 +225,26 @@ class Journal:
                 elif isinstance(kept, Intended):
                     self.intents[kept.id] = kept.act
 
-    def _add_message(self, entry: Received) -> None:
+    def _add_timer(self, entry: TimerFired, at: int) -> None:
+        self._timeouts[entry.name] = max(self._timeouts.get(entry.name, 0), entry.due)
+        if entry.due > at:
+            self._wrong(7, f"a timer due at {entry.due} fired at {at}")
+        elif at - entry.due > self._rules.lateness_ms and not self.was_paused:
+            self._wrong(7, f"a timer due at {entry.due} fired at {at}, and nothing had gone wrong")
+
+    def _add_message(self, entry: Received, *, is_new: bool) -> None:
+        match entry.message:
+            case PauseRequested():
+                self.is_paused = self.was_paused = True
+            case ResumeRequested() | CancelRequested():
+                self.is_paused = False
+            case _:
+                pass
+        if not is_new:
+            return
+        due = self._timeouts.get(getattr(entry.message, "name", ""), 0)
+        if entry.at < due - self._rules.clocks_ms:
+            self._wrong(7, f"message {entry.no} came at {entry.at}, and the wait for it had timed out at {due}")
         if entry.no != self.mail + 1:
             self._wrong(3, f"message {entry.no} ({entry.id}) is journaled after message {self.mail}")
         elif self.accepted.get(entry.id) != entry.no:

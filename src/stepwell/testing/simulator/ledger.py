@@ -20,7 +20,7 @@ MARK_BYTES = re.compile(rb"~\d+~")
 
 
 class Execution(Struct, kw_only=True):
-    """One execution of a step's body. `over` is set when it returned, raised or was told to stop."""
+    """One execution of a step's body, in a process whose claims begin with `identity`. `over`: how it ended."""
 
     mark: str
     run: RunId
@@ -28,17 +28,22 @@ class Execution(Struct, kw_only=True):
     attempt: int
     at: int
     process: str
+    identity: str
     sends: int = 0
     over: str = ""
 
 
 class Ledger:
-    """All that steps did. `on_begin` looks at each execution before it does anything."""
+    """All that steps did. `on_begin` looks at each execution before it does anything, `on_return` at those that end of
+    themselves."""
 
-    def __init__(self, on_begin: Callable[[Execution, Iterable[str]], None]) -> None:
+    def __init__(
+        self, on_begin: Callable[[Execution, Iterable[str]], None], on_return: Callable[[Execution], None]
+    ) -> None:
         self.executions: list[Execution] = []
         self.counts: Counter[tuple[RunId, CommandId]] = Counter()
         self._on_begin = on_begin
+        self._on_return = on_return
 
     def begin(self, execution: Execution, stands_on: Iterable[str]) -> int:
         """Note an execution; answers how many there were of this step of this run, with this one."""
@@ -46,6 +51,12 @@ class Ledger:
         self.counts[execution.run, execution.step] += 1
         self._on_begin(execution, stands_on)
         return self.counts[execution.run, execution.step]
+
+    def finish(self, execution: Execution, over: str) -> None:
+        """The body returned, raised, or was told to stop."""
+        execution.over = over
+        if over in ("returned", "UnluckyError"):
+            self._on_return(execution)
 
     def new_mark(self) -> str:
         """A mark that nothing else has."""

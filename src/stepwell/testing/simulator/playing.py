@@ -69,6 +69,7 @@ async def act(what: Do, stands_on: list[str]) -> str:
         attempt=this.attempt,
         at=process.clock.now(),
         process=process.name,
+        identity=process.identity,
         sends=what.sends,
     )
     count = ledger.begin(execution, stands_on)
@@ -84,9 +85,9 @@ async def act(what: Do, stands_on: list[str]) -> str:
         if _fails(what, execution):
             raise UnluckyError(f"attempt {this.attempt} of {what.label}")
     except BaseException as error:
-        execution.over = type(error).__name__
+        ledger.finish(execution, type(error).__name__)
         raise
-    execution.over = "returned"
+    ledger.finish(execution, "returned")
     return what.label + execution.mark + ("x" * BIG if what.big else "")
 
 
@@ -153,7 +154,7 @@ class _Player:
             return await self._hook(plan, timeout)
         source = _news if plan.source == EVENT else Signal(plan.source, str)
         found = await self.ctx.receive(source, timeout=timeout, default=None)
-        return ["none", plan.source] if found is None else ["got", plan.source, found]
+        return ["none", plan.source] if found is None else ["got", plan.source, found.rstrip("x")]
 
     async def _hook(self, plan: Wait, timeout: float | None) -> Any:
         self.hooks += 1
@@ -180,7 +181,7 @@ class _Player:
     async def _collect(self, plan: Collect, after: tuple[str, ...]) -> Any:  # noqa: ARG002
         found: list[str] = []
         async for text in self.ctx.receive_all(Signal(plan.source, str)):
-            found.append(text)
+            found.append(text.rstrip("x"))
             if len(found) == plan.count:
                 break
         return ["collected", *(["got", plan.source, text] for text in found)]

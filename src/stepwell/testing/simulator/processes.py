@@ -42,11 +42,13 @@ class SkewedClock:
 
 
 class Process:
-    """One life of a simulated process. `turns_left`: how many more callbacks it runs before it dies, if that is set."""
+    """One life of a simulated process. `identity` is its store's. `turns_left`: how many more callbacks it runs before
+    it dies, if that is set."""
 
     def __init__(self, name: str, loop: SimLoop, clock: Clock) -> None:
         self.name = name
         self.clock = clock
+        self.identity = ""
         self.turns_left: int | None = None
         self.is_frozen = False
         self._thawed_at = -1.0
@@ -66,6 +68,10 @@ class Process:
     def is_awake(self) -> bool:
         """Whether it runs, and has had the time to do what it missed while it was frozen, or the clock jumped."""
         return not self.is_dead and not self.is_frozen and self.clock.monotonic() > self._thawed_at
+
+    def has_slept_since(self, ms: int) -> bool:
+        """Whether it stood still at some time after `ms`, by the backend's clock."""
+        return self.is_frozen or self._thawed_at * 1000 >= ms
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run a coroutine as this process."""

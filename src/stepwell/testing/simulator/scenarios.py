@@ -94,8 +94,9 @@ Fault = Crash | Drain | Freeze | Slow | Cut | Flaky | Bells | Full | Jump
 
 
 class Action(Struct, frozen=True):
-    """What a client does to a run at a time: signal, publish, cancel, terminate, pause, resume, fork, retry, attach
-    (start it again), restart, delete, or look. `detail` is the signal's name, or the grace (ms) of a cancel."""
+    """What a client does to a run at a time: signal, large signal, publish, cancel, terminate, pause, resume, fork,
+    retry, attach (start it again), restart, delete, or look. `detail` is the signal's name, or the grace (ms) of a
+    cancel."""
 
     at: int
     kind: str
@@ -110,10 +111,12 @@ class RunScript(Struct, frozen=True):
     plan: Plan
     actions: tuple[Action, ...] = ()
     workflow: str = "play"
+    delay_ms: int = 0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What is the same all the time. `latency_ms`: how long a call may take. `skews_ms`: each worker's clock is off."""
+    """What is the same all the time. `latency_ms`: how long a call may take. `skews_ms`: how far each worker's clock is
+    off. The `ignorant` worker has no code for the workflow "insist"."""
 
     workers: int = 2
     lease_ms: int = 10_000
@@ -122,6 +125,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     concurrency: int = 20
     latency_ms: int = 20
     skews_ms: tuple[int, ...] = (0, 0, 0)
+    ignorant: int = -1
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -147,6 +151,7 @@ def random_scenario(seed: int) -> Scenario:
             concurrency=choice.choice((1, 3, 20)),
             latency_ms=choice.choice((0, 5, 20, 400)),
             skews_ms=tuple(_skew(choice) for _ in range(workers)),
+            ignorant=choice.choice((-1, -1, 0)) if workers > 1 else -1,
         ),
         runs=tuple(_script(choice, f"r{n}") for n in range(choice.choice((1, 1, 2, 3)))),
         faults=tuple(_fault(choice, workers) for _ in range(choice.choice((0, 1, 2, 3, 4, 6)))),
@@ -162,14 +167,19 @@ def _script(choice: Random, id: str) -> RunScript:
     actions = [_action(choice) for _ in range(choice.choice((0, 1, 2, 2, 4, 6)))]
     workflow = "insist" if choice.random() < 0.1 else "play"
     at = choice.choice((0, 0, 500, 30_000))
-    return RunScript(id, at, plan, tuple(sorted(actions, key=lambda item: item.at)), workflow)
+    delay_ms = choice.choice((0,) * 9 + (30_000,))
+    return RunScript(id, at, plan, tuple(sorted(actions, key=lambda item: item.at)), workflow, delay_ms)
 
 
 def _action(choice: Random) -> Action:
-    kinds = ("signal",) * 5 + ("publish", "hook", "pause", "resume", "cancel", "terminate", "attach", "fork", "retry")
+    kinds = (
+        ("signal",) * 5
+        + ("large signal",)
+        + ("publish", "hook", "pause", "resume", "cancel", "terminate", "attach", "fork", "retry")
+    )
     kind = choice.choice((*kinds, "look", "restart", "delete", "shared hook"))
     detail = ""
-    if kind == "signal":
+    if kind in ("signal", "large signal"):
         detail = choice.choice(SIGNALS)
     elif kind == "cancel":
         detail = choice.choice(("", "", "0", "5000"))

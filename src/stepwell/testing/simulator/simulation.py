@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from stepwell.authoring.messages import Signal
@@ -21,7 +22,7 @@ from stepwell.model.tokens import make_token
 from stepwell.testing.simulator.actions import NEWS, begin, perform
 from stepwell.testing.simulator.endings import Endings
 from stepwell.testing.simulator.fleet import MAX_TAKES, Fleet
-from stepwell.testing.simulator.journals import Journal
+from stepwell.testing.simulator.journals import NEVER, Journal, Rules
 from stepwell.testing.simulator.ledger import Execution, Ledger
 from stepwell.testing.simulator.network import Network
 from stepwell.testing.simulator.processes import SimLoop, be_nobody
@@ -39,6 +40,7 @@ from stepwell.testing.virtual import VirtualClock
 
 _STILL_MS = 900_000
 _ROUNDS = 400
+_ROOMY = 20
 
 
 class Verdict(Struct, kw_only=True):
@@ -95,11 +97,9 @@ class _Simulation:
         self.clock = clock
         self.world = World()
         settings = scenario.settings
-        skew_ms = max(map(abs, settings.skews_ms)) + sum(
-            abs(fault.by_ms) for fault in scenario.faults if isinstance(fault, Jump)
-        )
-        self.witness = Witness(self.world, clock, max_takes=MAX_TAKES, skew_ms=skew_ms)
-        self.ledger = Ledger(self.witness.began)
+        self.rules = _rules(scenario)
+        self.witness = Witness(self.world, clock, self.rules)
+        self.ledger = Ledger(self.witness.began, self.witness.returned)
         choice = Random(f"execution {scenario.seed}")
         self.network = Network(scenario, Random(choice.random()), self.witness)
         self.fleet = Fleet(
@@ -228,7 +228,7 @@ class _Simulation:
         """Something must happen in each quarter of an hour."""
         while True:
             await asyncio.sleep(_STILL_MS / 2000)
-            if self.clock.now() - self.witness.last_change_ms > _STILL_MS + self.witness.skew_ms:
+            if self.clock.now() - self.witness.last_change_ms > _STILL_MS + self.rules.skew_ms:
                 self._stuck([journal for journal in self.witness.journals.values() if not journal.is_settled])
 
     def _stuck(self, live: list[Journal]) -> None:
@@ -266,6 +266,22 @@ class _Simulation:
         else:
             return False
         return True
+
+
+def _rules(scenario: Scenario) -> Rules:
+    settings = scenario.settings
+    jumps = sum(abs(fault.by_ms) for fault in scenario.faults if isinstance(fault, Jump))
+    slow_ms = 12 * settings.latency_ms + 2_000
+    is_quiet = not scenario.faults and b'"kills"' not in msgspec.json.encode(scenario)
+    # A worker that is full, or whose clock differs, has reasons to be late.
+    is_prompt = is_quiet and settings.concurrency >= _ROOMY and not any(settings.skews_ms)
+    return Rules(
+        max_takes=MAX_TAKES,
+        skew_ms=max(map(abs, settings.skews_ms)) + jumps,
+        clocks_ms=NEVER if any(settings.skews_ms) or jumps else 0,
+        lateness_ms=slow_ms + settings.poll_ms if is_prompt else NEVER,
+        slack_ms=slow_ms if is_quiet else NEVER,
+    )
 
 
 def _token(journal: Journal, hook: CommandId) -> str:

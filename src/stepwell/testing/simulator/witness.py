@@ -17,14 +17,15 @@ from stepwell.engine.fold import Fold, NotifyParent, Obligation, ReleaseName
 from stepwell.engine.program import ActCommand
 from stepwell.errors import ActivationError
 from stepwell.model.entries import CancelChild, SendSignal, StartChild
-from stepwell.model.ids import CommandId, RunId
+from stepwell.model.ids import Claim, CommandId, RunId, claim_identity
 from stepwell.model.runs import TERMINAL, Head
 from stepwell.ports import Append, Delivered, Delivery, NewRun, Park
 from stepwell.testing.faults import Call
-from stepwell.testing.simulator.journals import Journal
+from stepwell.testing.simulator.journals import Journal, Rules
 from stepwell.testing.simulator.ledger import MARK_BYTES, Execution
 from stepwell.testing.virtual import VirtualClock
 
+_TOLERANCE_MS = 2_000
 SOON_MS = 120_000
 """Within this time, a run that can go on must be looked at again."""
 
@@ -41,7 +42,7 @@ class Violation(AssertionError):
 class Witness:
     """All journals of one world, and what must hold about them."""
 
-    def __init__(self, world: World, clock: VirtualClock, *, max_takes: int, skew_ms: int) -> None:
+    def __init__(self, world: World, clock: VirtualClock, rules: Rules) -> None:
         self.context = copy_context()
         self.found: asyncio.Future[Violation] = asyncio.get_running_loop().create_future()
         self.journals: dict[RunId, Journal] = {}
@@ -49,8 +50,7 @@ class Witness:
         self.still_running: Callable[[RunId], list[Execution]] = lambda _: []
         self._world = world
         self._clock = clock
-        self._max_takes = max_takes
-        self.skew_ms = skew_ms
+        self._rules = rules
         self._blobs = MemoryBlobs(world)
         self._blob_marks: set[bytes] = set()
         self._rested: dict[RunId, Head] = {}
@@ -79,6 +79,20 @@ class Witness:
                 self.report(2, execution.run, f"step {execution.step} stands on {mark}, which is not durable")
         if not journal.was_asked(execution.step):
             self.report(2, execution.run, f"step {execution.step} runs, but no journal so far asks for it")
+        head = self._world.runs[execution.run].head
+        if journal.is_paused and head.owner is not None and claim_identity(head.owner) == execution.identity:
+            self.report(7, execution.run, f"step {execution.step} is started although the run is paused")
+        if journal.created.not_before > self._clock.now() + _TOLERANCE_MS:
+            self.report(7, execution.run, f"step {execution.step} is started before the run may begin")
+
+    def returned(self, execution: Execution) -> None:
+        """A step's body came to its end by itself: somebody must have wanted that until a moment ago."""
+        journal = self.journals.get(execution.run)
+        if journal is None or claim_identity(Claim(journal.last_writer)) != execution.identity:
+            return
+        since = self._clock.now() - journal.changed_at
+        if since > self._rules.slack_ms and not journal.wants(execution.step):
+            self.report(6, execution.run, f"step {execution.step} goes on, {since} ms after it was not wanted any more")
 
     # --- after each call
 
@@ -90,7 +104,7 @@ class Witness:
             run = new.head.id
             if run in self.journals:
                 self.report(1, run, "is created a second time")
-            journal = self.journals[run] = Journal(new, self._blobs, self.report)
+            journal = self.journals[run] = Journal(new, self._blobs, self.report, self._rules)
             self._check_parent(journal)
             self._touched(run)
 
@@ -104,11 +118,15 @@ class Witness:
             if sorted(stored.frames) != list(range(1, len(stored.frames) + 1)):
                 self.report(1, append.run, f"the journal has holes: {sorted(stored.frames)}")
                 return
-            if append.seq <= known and stored.frames[append.seq] != journal.bodies[append.seq - 1]:
+            if (
+                append.seq <= known
+                and append.seq in stored.frames
+                and stored.frames[append.seq] != journal.bodies[append.seq - 1]
+            ):
                 self.report(1, append.run, f"frame {append.seq} has been changed")
             for seq in range(known + 1, len(stored.frames) + 1):
                 journal.add(stored.frames[seq])
-                self.last_change_ms = self._clock.now()
+                journal.changed_at = self.last_change_ms = self._clock.now()
             self._touched(append.run)
 
     def _after_store_park(self, args: tuple[Any, ...], answer: list[str]) -> None:  # noqa: ARG002
@@ -122,7 +140,7 @@ class Witness:
             for execution in self.still_running(head.id):
                 text = f"is claimed by another, while step {execution.step} still runs in {execution.process}"
                 self.report(6, head.id, text)
-            if head.takes > self._max_takes + 2 and not head.is_terminal:
+            if head.takes > self._rules.max_takes + 2 and not head.is_terminal:
                 self.report(10, head.id, f"is claimed for the {head.takes}th time without progress")
 
     def _after_store_renew(self, args: tuple[Any, ...], answer: list[int | None]) -> None:
@@ -206,7 +224,8 @@ class Witness:
         """Nobody owns the run, so the head alone decides when it goes on (invariants 1 and 4)."""
         try:
             driver = journal.driver()
-            decision = driver.feed([], max(driver.at, min(driver.fold.not_before, self._clock.now())))
+            latest = self._clock.now() + self._rules.skew_ms
+            decision = driver.feed([], max(driver.at, min(driver.fold.not_before, latest)))
         except ActivationError as error:
             self.report(8, head.id, f"its journal cannot be replayed: {error}")
             return
@@ -215,11 +234,13 @@ class Witness:
         if head.mail > journal.mail:
             todo.append(f"message {head.mail}")
         driver.evict()
-        soon = self._clock.now() + SOON_MS + self.skew_ms
+        soon = self._clock.now() + SOON_MS + self._rules.skew_ms
         if todo and (head.wake_at is None or head.wake_at > soon):
             self.report(4, head.id, f"can go on with {todo}, but nobody will look at it before {head.wake_at}")
         elif due is not None and (head.wake_at is None or head.wake_at > max(due, soon)):
             self.report(4, head.id, f"waits for {due}, but will be woken at {head.wake_at}")
+        elif head.wake_at is not None and head.wake_at <= soon:
+            pass  # it will be looked at again before anybody relies on its head
         elif head.seq > len(journal.frames) or head.base != journal.base:
             text = f"its head says frame {head.seq}, base {head.base}; there are {len(journal.frames)}, {journal.base}"
             self.report(1, head.id, text)
