@@ -93,7 +93,8 @@ class Journal:
         self.changed_at = 0
         self._rules = rules or Rules()
         self.marks_of: dict[str, str] = {}
-        self._given = len(bodies)
+        self.given = len(bodies)
+        self._kill_at = NEVER
         self._blobs = blobs
         self._report = report
         self._timeouts: dict[str, int] = {}
@@ -134,7 +135,7 @@ class Journal:
         self.bodies.append(body)
         self.frames.append(frame)
         self.marks.update(MARK_BYTES.findall(body))
-        is_new = len(self.frames) > self._given
+        is_new = len(self.frames) > self.given
         if is_new:
             self._check_writer(frame)
         for entry in frame.entries:
@@ -185,13 +186,15 @@ class Journal:
             case TimerFired() if is_new:
                 self._add_timer(entry, frame.at)
             case Received():
-                self._add_message(entry, is_new=is_new)
+                self._add_message(entry, frame.at, is_new=is_new)
             case Intended(id=id, act=act):
                 self.intents[id] = act
             case ContinuedAsNew():
                 self._begin_generation(entry)
             case Ended():
                 self.ended = entry
+                if frame.at > self._kill_at + self._rules.lateness_ms:
+                    self._wrong(7, f"the grace of its cancel was over at {self._kill_at}, it ended at {frame.at}")
             case _:
                 pass
 
@@ -232,11 +235,15 @@ class Journal:
         elif at - entry.due > self._rules.lateness_ms and not self.was_paused:
             self._wrong(7, f"a timer due at {entry.due} fired at {at}, and nothing had gone wrong")
 
-    def _add_message(self, entry: Received, *, is_new: bool) -> None:
+    def _add_message(self, entry: Received, at: int, *, is_new: bool) -> None:
         match entry.message:
             case PauseRequested():
                 self.is_paused = self.was_paused = True
-            case ResumeRequested() | CancelRequested():
+            case CancelRequested(grace_ms=grace_ms):
+                self.is_paused = False
+                if grace_ms is not None:
+                    self._kill_at = min(self._kill_at, at + grace_ms)
+            case ResumeRequested():
                 self.is_paused = False
             case _:
                 pass

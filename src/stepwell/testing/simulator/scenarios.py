@@ -154,7 +154,7 @@ def random_scenario(seed: int) -> Scenario:
             ignorant=choice.choice((-1, -1, 0)) if workers > 1 else -1,
         ),
         runs=tuple(_script(choice, f"r{n}") for n in range(choice.choice((1, 1, 2, 3)))),
-        faults=tuple(_fault(choice, workers) for _ in range(choice.choice((0, 1, 2, 3, 4, 6)))),
+        faults=tuple(_fault(choice, workers) for _ in range(choice.choice((0, 1, 2, 3, 4, 6, 15)))),
     )
 
 

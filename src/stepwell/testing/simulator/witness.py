@@ -13,14 +13,13 @@ from typing import Any
 
 from stepwell.backends.memory.side import MemoryBlobs
 from stepwell.backends.memory.world import World
-from stepwell.engine.fold import Fold, NotifyParent, Obligation, ReleaseName
-from stepwell.engine.program import ActCommand
 from stepwell.errors import ActivationError
-from stepwell.model.entries import CancelChild, SendSignal, StartChild
+from stepwell.model.entries import StartChild
 from stepwell.model.ids import Claim, CommandId, RunId, claim_identity
 from stepwell.model.runs import TERMINAL, Head
 from stepwell.ports import Append, Delivered, Delivery, NewRun, Park
 from stepwell.testing.faults import Call
+from stepwell.testing.simulator.debts import debts
 from stepwell.testing.simulator.journals import Journal, Rules
 from stepwell.testing.simulator.ledger import MARK_BYTES, Execution
 from stepwell.testing.virtual import VirtualClock
@@ -54,6 +53,8 @@ class Witness:
         self._blobs = MemoryBlobs(world)
         self._blob_marks: set[bytes] = set()
         self._rested: dict[RunId, Head] = {}
+        self._ever: set[RunId] = set()
+        self._chunks: dict[str, dict[int, bytes]] = {}
 
     def report(self, invariant: int, run: str, text: str) -> None:
         """Something is wrong. What comes first counts."""
@@ -62,7 +63,10 @@ class Witness:
 
     async def apply(self, call: Call) -> Any:
         """Let the call take effect, and look at what it did."""
+        owners = self._owners(call)
         answer = await call.apply()
+        if owners:
+            self._check_fences(call, answer, owners)
         look = getattr(self, f"_after_{call.port}_{call.method}", None)
         if look is not None and not self.found.done():
             look(call.args, answer)
@@ -94,6 +98,24 @@ class Witness:
         if since > self._rules.slack_ms and not journal.wants(execution.step):
             self.report(6, execution.run, f"step {execution.step} goes on, {since} ms after it was not wanted any more")
 
+    # --- fences
+
+    def _owners(self, call: Call) -> dict[RunId, str | None]:
+        """Who owns the runs that are to be written, before they are."""
+        if call.name not in ("store.append", "store.park"):
+            return {}
+        stored = self._world.runs
+        return {item.run: stored[item.run].head.owner for item in call.args[0] if item.run in stored}
+
+    def _check_fences(self, call: Call, answer: list[str], owners: dict[RunId, str | None]) -> None:
+        for item, said in zip(call.args[0], answer, strict=True):
+            journal = self.journals.get(item.run)
+            if said != "ok" or item.owner is None or item.owner == owners.get(item.run) or journal is None:
+                continue
+            if call.name == "store.park" or item.seq > len(journal.bodies):
+                text = f"{call.name} of {item.owner} takes effect, and {owners.get(item.run)} is the owner"
+                self.report(6, item.run, text)
+
     # --- after each call
 
     def _after_store_create(self, args: tuple[Any, ...], answer: list[Head | None]) -> None:
@@ -104,6 +126,7 @@ class Witness:
             run = new.head.id
             if run in self.journals:
                 self.report(1, run, "is created a second time")
+            self._ever.add(run)
             journal = self.journals[run] = Journal(new, self._blobs, self.report, self._rules)
             self._check_parent(journal)
             self._touched(run)
@@ -176,6 +199,16 @@ class Witness:
         journal = self.journals.get(RunId(holder))
         if answer == holder and journal is not None and name.encode() not in b"".join(journal.bodies):
             self.report(9, holder, f"holds the name {name}, which its journal does not hold")
+
+    def _after_streams_append(self, args: tuple[Any, ...], answer: bool) -> None:  # noqa: ARG002
+        known, stream = self._chunks.setdefault(args[0], {}), self._world.streams.get(args[0])
+        there = {} if stream is None else stream.chunks
+        if any(there.get(index) != chunk for index, chunk in known.items()):
+            self.report(7, args[0].partition("/")[0], f"chunks of {args[0]} have changed: {known}, {there}")
+        self._chunks[args[0]] = dict(there)
+
+    def _after_streams_delete(self, args: tuple[Any, ...], answer: None) -> None:  # noqa: ARG002
+        self._chunks = {name: known for name, known in self._chunks.items() if not name.startswith(args[0])}
 
     def _after_blobs_put(self, args: tuple[Any, ...], answer: None) -> None:  # noqa: ARG002
         self._blob_marks.update(MARK_BYTES.findall(args[1]))
@@ -259,25 +292,21 @@ class Witness:
                 self.report(4, head.id, "has ended, is not settled, and nobody will look at it")
         elif not journal.is_settled:
             journal.is_settled = True
-            fold = Fold(head.id, journal.generation())
-            for obligation in fold.obligations(len(journal.frames)):
-                if not self._is_met(obligation, head.id):
-                    self.report(5, head.id, f"is settled, but still owes {obligation}")
+            self._check_debts(journal)
 
-    def _is_met(self, obligation: Obligation, run: RunId) -> bool:
-        match obligation:
-            case NotifyParent(parent=parent, id=id):
-                return self._has_told(parent, id)
-            case ReleaseName(name=name):
-                return self._world.names.get(name) != run
-            case ActCommand(act=StartChild(child=child)):
-                return child in self.journals
-            case ActCommand(act=CancelChild(child=child)):
-                return self._has_told(child, f"cancel:{run}.")
-            case ActCommand(act=SendSignal(run=other)):
-                return self._has_told(other, f"signal:{run}.")
-            case _:
-                return True
+    def _check_debts(self, journal: Journal) -> None:
+        run = journal.run
+        for debt in debts(run, journal.frames[journal.given :] if journal.created.forked_from else journal.frames):
+            if not debt.message and debt.run not in self._ever:
+                self.report(5, run, f"is settled, but never created its child {debt.run}")
+            elif debt.message and not self._has_told(debt.run, debt.message):
+                self.report(5, run, f"is settled, but never sent {debt.message}... to {debt.run}")
+        parent = journal.created.parent
+        if parent is not None and parent.on_parent_end != "abandon" and not self._has_told(parent.run, f"child:{run}:"):
+            self.report(5, run, f"is settled, but never told its parent {parent.run}")
+        for name, holder in self._world.names.items():
+            if holder == run:
+                self.report(5, run, f"is settled, but still holds the name {name}")
 
     def _has_told(self, run: RunId, id: str) -> bool:
         stored = self._world.runs.get(run)
