@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.testing.simulator.processes import SimLoop
-from stepwell.testing.simulator.scenarios import Scenario
 from stepwell.testing.simulator.simulation import simulate
+from tests.mutations.loops import LOOPS, look_at_play, prepare
 from tests.mutations.registry import Mutation
 from tests.mutations.weather import WEATHERS
 
@@ -19,6 +19,9 @@ MAX_TURNS = 60_000
 """Turns of the loop that one simulation may take. Without a bug it takes a quarter at most."""
 MAX_SECONDS = 10
 """The last resort, for a bug that makes a single turn endless."""
+
+
+OVER = ("", "")
 
 
 class EndlessError(KeyboardInterrupt):
@@ -36,27 +39,44 @@ class Found(Struct, frozen=True):
 
 def hunt(mutation: Mutation, limit: int, weathers: Sequence[str] = ("random",)) -> Found | None:
     """Try the first `limit` seeds of each weather, turn by turn; what shows something first."""
+    for weather in weathers:
+        if weather in LOOPS:
+            prepare(weather)
+    left = list(weathers)
     with mutation.applied():
         for seed in range(limit):
-            for weather in weathers:
-                found = look(WEATHERS[weather](seed))
-                if found is not None:
+            for weather in list(left):
+                found = look(weather, seed)
+                if found == OVER:
+                    left.remove(weather)
+                elif found is not None:
                     return Found(weather, seed + 1, *found)
     return None
 
 
-def look(scenario: Scenario) -> tuple[str, str] | None:
-    """What one simulation shows, if something: by whom it was found, and in which words."""
+def look(weather: str, seed: int) -> tuple[str, str] | None:
+    """What one seed shows, if something: by whom it was found, and in which words. `OVER`: there are no more seeds."""
     try:
         with _bounded():
-            violation = simulate(scenario).violation
+            return _played(weather, seed) if weather in LOOPS else _simulated(weather, seed)
     except EndlessError as error:
         return "the bound", str(error)
     except Exception as error:
         return type(error).__name__, str(error)
+
+
+def _simulated(weather: str, seed: int) -> tuple[str, str] | None:
+    violation = simulate(WEATHERS[weather](seed)).violation
     if violation is None:
         return None
     return f"invariant {violation.invariant}", str(violation).partition(": ")[2]
+
+
+def _played(weather: str, seed: int) -> tuple[str, str] | None:
+    wrong = look_at_play(weather, seed)
+    if wrong is None:
+        return OVER
+    return ("the n-th failure loop", wrong) if wrong else None
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ RUNTIMES = (
         stands_for="H5",
         edits=(
             Edit(
-                f"{_ACTIVATION}._head_change",
+                "runtime.heads:head_change",
                 "is_settled = not driver.obligations() and not sends",
                 "is_settled = True",
             ),
@@ -121,7 +121,7 @@ RUNTIMES = (
         stands_for="7",
         edits=(
             Edit(
-                f"{_ACTIVATION}._head_change",
+                "runtime.heads:head_change",
                 "is_settled = not driver.obligations() and not sends",
                 "is_settled = not driver.obligations()",
             ),
@@ -186,8 +186,8 @@ RUNTIMES = (
         stands_for="H15",
         edits=(
             Edit(
-                f"{_ACTIVATION}._head_change",
-                "return HeadChange(takes=1) if self._is_reset_due else None",
+                "runtime.heads:head_change",
+                "return HeadChange(takes=1) if resets_takes else None",
                 "return None",
             ),
             Edit(f"{_ACTIVATION}._park", "seq=driver.seq,", "seq=driver.seq,\n            takes=self.head.takes,"),

@@ -212,9 +212,9 @@ STORES = (
             Edit(f"{_STORE}.delete", "del world.runs[id]", "world.streams['left ' + id] = world.runs.pop(id).frames"),
             Edit(
                 f"{_STORE}.create",
-                "world.put(run, new.head)",
-                "world.put(run, new.head)\n"
-                "                run.frames = {**world.streams.pop('left ' + new.head.id, {}), **run.frames}",
+                "world.put(run, head)",
+                "world.put(run, head)\n"
+                "                run.frames = {**world.streams.pop('left ' + head.id, {}), **run.frames}",
             ),
         ),
     ),
