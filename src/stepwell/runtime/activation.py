@@ -241,6 +241,7 @@ class Activation:
             return
         if self.driver.continued is not None:
             self._stop_steps()
+            self._stop_tasks()  # acts that were done twice; all are confirmed
             self.driver = self.driver.successor()
             self.advance()
             return
@@ -257,6 +258,11 @@ class Activation:
         for step in self.running.values():
             step.stop()
         self.running.clear()
+
+    def _stop_tasks(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
 
     def _start(self, command: StepCommand) -> None:
         if command.id in self.running or command.id in self._tasks or self.is_draining:
@@ -280,18 +286,21 @@ class Activation:
             self.writer(sent.stream).write(source="", attempt=1, k=sent.k, value=sent.value, base=base)
 
     def _begin_acts(self, acts: list[ActCommand]) -> None:
+        done = {arrival.entry.id for arrival in self._arrivals if isinstance(arrival.entry, Confirmed)}
         for act in acts:
-            if act.id not in self._tasks:
+            if act.id not in self._tasks and act.id not in done:
                 self._tasks[act.id] = self.worker.spawn(self._perform(act))
 
     async def _perform(self, act: ActCommand) -> None:
+        driver = self.driver
         try:
-            failure = await self._persist(act.id, lambda: self.worker.acts.perform(self.driver, act))
+            failure = await self._persist(act.id, lambda: self.worker.acts.perform(driver, act))
         except Exception as error:  # the body shall know, whatever it is
             _log.exception("run %s, %s failed", self.run, act.id)
             failure = failure_of(error)
         self._tasks.pop(act.id, None)
-        self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
+        if self.driver is driver:  # else it is an act of a generation that has ended
+            self.arrive(Confirmed(id=act.id, failure=failure), self.worker.clock.now())
 
     async def _persist(self, what: str, call: Callable[[], Awaitable[T]]) -> T | None:
         """Repeat the call while the backend fails and the run is ours."""
@@ -374,9 +383,10 @@ class Activation:
     def _park_idle(self, wake_at: int | None) -> None:
         driver = self.driver
         program = driver.program
-        if wake_at is None and not driver.is_paused and program is not None and program.is_stuck:
+        place = None if wake_at is not None or driver.is_paused or program is None else program.stuck_at()
+        if place is not None:
             text = (
-                f"run {self.run} waits at {program.stuck_at()} for something that only this process could deliver: no "
+                f"run {self.run} waits at {place} for something that only this process could deliver: no "
                 "step, timer, message or child would ever wake it. Wait for one of these, or do it in a step"
             )
             self.worker.activation_failed(self, NotDurableError(text))
@@ -467,9 +477,7 @@ class Activation:
         self._stop_steps()
         for writer in self._writers.values():
             writer.stop()
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
+        self._stop_tasks()
         self.driver.evict()
 
     def forget(self) -> None:
