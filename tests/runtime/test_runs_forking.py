@@ -484,3 +484,30 @@ def test_a_retry_frees_a_token_that_is_made_of_its_own_id(app_of: OpenApp) -> No
             assert not await is_held("token-of-again")
 
     run(scenario())
+
+
+@workflow
+async def impatient(ctx: Context) -> str:
+    try:
+        async with asyncio.timeout(0.02):
+            await ctx.receive(go)
+    except TimeoutError:
+        return "late"
+    return "in time"
+
+
+def test_a_fork_from_a_machine_whose_clock_is_behind_keeps_the_times_of_its_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[impatient]) as app:
+            origin = await app.start(impatient, id="origin", delay="20ms")
+            assert await origin.result(timeout=5) == "late"
+            clock = app.backend.clock
+            now = clock.now
+            with monkeypatch.context() as patch:
+                patch.setattr(type(clock), "now", lambda _: now() - 3_600_000)
+                fork = await app.runs.fork("origin", id="fork")
+            assert await app.handle(fork).result(timeout=5) == "late"
+
+    run(scenario())

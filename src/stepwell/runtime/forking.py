@@ -142,7 +142,7 @@ class Forking:
             forked_from=old.id,
             parent=None,
             deadline=_deadline(origin, prefix, now),
-            not_before=now if is_anew else min(now, origin.created.not_before),
+            not_before=now if is_anew else origin.created.not_before,  # the history was made with it
         )
         # Its bytes are like no other frame's, so that a repeated create can tell its own run from another's.
         by = Claim(f"{self._client.backend.store.identity}:{self._client.backend.clock.random_bytes(6).hex()}")
