@@ -253,24 +253,16 @@ class FunctionProgram:
         return waits
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether nothing that a journal can hold would ever move the body again."""
-        return not (
-            self.outcome
-            or self._pending
-            or self._commands
-            or self.outside.asks()
-            or self.loop.next_timer()
-            or self.mailbox.waits()
-        )
-
-    @property
     def impure(self) -> list[str]:
         """Calls that replay cannot repeat, with their places; found only with `impure_check`."""
         return self.loop.impure
 
-    def stuck_at(self) -> str:
-        """Where the body's tasks wait, for messages."""
+    def stuck_at(self) -> str | None:
+        """Where the body's tasks wait, if nothing that a journal can hold would ever move them again."""
+        if self.outcome or self._pending or self._commands or self.outside.asks():
+            return None
+        if self.loop.next_timer() or self.mailbox.waits():
+            return None
         return "; ".join(self.loop.where(task) for task in self.loop.live_tasks()) or "nowhere"
 
     def evict(self) -> None:

@@ -176,15 +176,11 @@ class Program(Protocol):
         """Whether the notes should not wait for another reason to write a frame."""
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether nothing that a journal can hold would ever move it again."""
-
-    @property
     def impure(self) -> Sequence[str]:
         """Calls that replay cannot repeat, with their places, where that is looked for."""
 
-    def stuck_at(self) -> str:
-        """Where it waits, for messages."""
+    def stuck_at(self) -> str | None:
+        """Where it waits, if nothing that a journal can hold would ever move it again."""
 
     def begin(self, history: Sequence[Line], *, at: int, is_repeat: bool) -> None:
         """Start, and replay `history`. `is_repeat`: all of this was executed before, so logs stay silent.

@@ -169,9 +169,9 @@ def _breaks_off(program: FunctionProgram) -> Difference | None:
     """How the code would spoil a run that goes on."""
     if isinstance(program.outcome, Failed):
         return Difference(why=f"the code fails the run, which was going on: {program.outcome.failure}", cure=_VERSION)
-    if program.is_stuck:
+    if (place := program.stuck_at()) is not None:
         return Difference(
-            place=program.stuck_at(),
+            place=place,
             why="the code waits for what nothing in the run can bring",
             cure="wait for steps, timers, messages or children",
         )
