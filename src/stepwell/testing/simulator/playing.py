@@ -128,6 +128,7 @@ class _Player:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.hooks = 0
+        self.has_shared = False
 
     async def follow(self, plan: Plan, after: tuple[str, ...]) -> Any:
         """The answer of a plan that stands on `after`."""
@@ -158,7 +159,9 @@ class _Player:
 
     async def _hook(self, plan: Wait, timeout: float | None) -> Any:
         self.hooks += 1
-        token = {"own": f"hook-{self.ctx.run_id}-{self.hooks}", "shared": SHARED}.get(plan.token)
+        token = None if not plan.token else f"hook-{self.ctx.run_id}-{self.hooks}"
+        if plan.token == "shared" and not self.has_shared:  # two hooks of one token would be one
+            self.has_shared, token = True, SHARED
         try:
             hook = await self.ctx.create_hook(str, token=token, timeout=timeout)
         except HookError:

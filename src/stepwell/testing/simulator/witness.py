@@ -263,7 +263,9 @@ class Witness:
             self.report(8, head.id, f"its journal cannot be replayed: {error}")
             return
         due, is_paused = driver.next_wake(), driver.is_paused
-        todo: list[object] = [*decision.entries, *(command.id for command in decision.start), *decision.acts]
+        todo: list[object] = (
+            [] if is_paused else [*decision.entries, *(command.id for command in decision.start), *decision.acts]
+        )
         if head.mail > journal.mail:
             todo.append(f"message {head.mail}")
         driver.evict()
