@@ -29,7 +29,8 @@ class Head(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The small record of one run.
 
     `status`, `seq`, `base`, `tags`, `metadata` and `waiting` are exact while `owner` is None and the run sleeps; they
-    are hints while it is set, and of a run that is due, which a worker may have given back unread. `wake_at` (ms) is when the run next needs attention: for an owned run, the end of its lease.
+    are hints while it is set, and of a run that is due, which a worker may have given back unread. `wake_at` (ms) is
+    when the run next needs attention: for an owned run, the end of its lease.
     """
 
     id: RunId

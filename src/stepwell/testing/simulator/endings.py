@@ -31,7 +31,10 @@ _WAIT_S = 60.0
 
 
 class Endings:
-    """All runs of a simulation at its end. `wrong` takes what is not as it must be."""
+    """All runs of a simulation at its end. `wrong` takes what is not as it must be. Where workers are lost all the time,
+    a run `may_die` of that."""
+
+    may_die = False
 
     def __init__(
         self, journals: dict[RunId, Journal], fleet: Fleet, *, world: World, ledger: Ledger, wrong: Wrong
@@ -71,7 +74,7 @@ class Endings:
         entries = [entry for _, frame in frames for entry in frame.entries]
         assert isinstance(entries[0], Created), "the first entry of a run"
         for text in (
-            *_wrong_results(ended, entries),
+            *_wrong_results(ended, entries, may_die=self.may_die),
             *_wrong_leftovers(journal, self._world, chunks),
             *_wrong_work(journal, work, self._ledger),
         ):
@@ -97,7 +100,7 @@ def _last_generation(frames: list[tuple[int, Frame]]) -> list[tuple[int, Frame]]
     return frames[first:]
 
 
-def _wrong_results(ended: Ended, entries: list[Entry]) -> Iterator[str]:
+def _wrong_results(ended: Ended, entries: list[Entry], *, may_die: bool) -> Iterator[str]:
     created = entries[0]
     assert isinstance(created, Created), "the first entry of a run"
     plan = _plan_of(bytes(created.input))
@@ -121,7 +124,7 @@ def _wrong_results(ended: Ended, entries: list[Entry]) -> Iterator[str]:
             if not is_asked and all(message.grace_ms is None for message in cancels):
                 yield "was terminated, but nobody asked for that"
         case _:
-            if "kills" not in bytes(created.input).decode():
+            if not may_die and "kills" not in bytes(created.input).decode():
                 yield f"is {ended.status}: {ended.failure}"
 
 

@@ -41,6 +41,7 @@ from stepwell.testing.virtual import VirtualClock
 _STILL_MS = 900_000
 _ROUNDS = 400
 _ROOMY = 20
+_FEW = 6
 
 
 class Verdict(Struct, kw_only=True):
@@ -156,7 +157,9 @@ class _Simulation:
         else:
             self._stuck(live)
         journals, report = self.witness.journals, self.witness.report
-        await Endings(journals, self.fleet, world=self.world, ledger=self.ledger, wrong=report).check()
+        endings = Endings(journals, self.fleet, world=self.world, ledger=self.ledger, wrong=report)
+        endings.may_die = len(self.scenario.faults) > _FEW
+        await endings.check()
 
     async def _follow(self, script: RunScript) -> None:
         await asyncio.sleep(script.at / 1000)
