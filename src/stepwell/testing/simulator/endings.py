@@ -31,8 +31,8 @@ _WAIT_S = 60.0
 
 
 class Endings:
-    """All runs of a simulation at its end. `wrong` takes what is not as it must be. Where workers are lost all the time,
-    a run `may_die` of that."""
+    """All runs of a simulation at its end. `wrong` takes what is not as it must be. Where workers are lost all the
+    time, a run `may_die` of that."""
 
     may_die = False
 
