@@ -8,8 +8,10 @@ from random import Random
 from msgspec import structs
 
 from stepwell.testing.simulator.plans import (
+    SIGNALS,
     Again,
     Child,
+    Collect,
     Do,
     Gather,
     Group,
@@ -26,11 +28,15 @@ from stepwell.testing.simulator.plans import (
 from stepwell.testing.simulator.scenarios import (
     Action,
     Crash,
+    Cut,
+    Drain,
     Fault,
     Flaky,
     Freeze,
     RunScript,
     Scenario,
+    Settings,
+    Slow,
     poison_scenario,
     random_scenario,
 )
@@ -146,6 +152,115 @@ def restarted(seed: int) -> Scenario:
     return _played(seed, choice, plan, [(choice.choice(kinds), "") for _ in range(6)])
 
 
+def quiet(seed: int) -> Scenario:
+    """Nothing goes wrong, so nothing has a reason to be late: long steps that are given up, paused and stopped."""
+    choice = Random(f"quiet {seed}")
+    long = Gather((Do("a", 12_000), Do("b", 1_500), Sleep(300)))
+    late = Seq((Do("b", choice.choice((3, 1_500))), Do("a", 12_000)))
+    parts: tuple[Plan, ...] = (
+        _RACE,
+        long,
+        late,
+        Limit(2_000, long),
+        Limit(choice.choice((300, 2_000)), late),
+        Group((Do("a", 12_000), late, Do("c", 50, choice.choice((0, 3))))),
+        Race((Wait("ping", 20_000), Do("a", 12_000), late)),
+        Wait("ping", choice.choice((2_000, 45_000))),
+        Sleep(choice.choice((2_000, 45_000))),
+    )
+    plan = Seq(tuple(Try(choice.choice(parts)) for _ in range(4)))
+    kinds = ("pause", "resume", "signal", "signal", "cancel", "terminate")
+    count = choice.choice((0, 1, 2, 4))
+    actions = [_action(choice.choice(kinds), choice.randrange(_WITHIN_MS // 2)) for _ in range(count)]
+    return _calm(seed, choice, plan, actions)
+
+
+def sequential(seed: int) -> Scenario:
+    """One thing at a time, with messages that come shortly before a timeout, or after it, or several at once."""
+    choice = Random(f"sequential {seed}")
+    waits = (Wait("ping", 300), Wait("ping", 2_000), Wait("ping", 9_000), Wait("pong", 2_000), Wait("ping"))
+    others: tuple[Plan, ...] = (Sleep(300), Do("a", 50), Do("b", 1_500), Collect("ping", 2), Note("x"))
+    plan = Seq((*(choice.choice((*waits, *waits, *others)) for _ in range(8)), Wait("ping"), Wait("pong", 9_000)))
+    actions = [_action("signal", choice.randrange(20_000), choice.choice(SIGNALS)) for _ in range(8)]
+    scenario = _calm(seed, choice, plan, [*actions, *(structs.replace(each, at=each.at + 1) for each in actions[:3])])
+    freezes = tuple(Freeze(choice.randrange(2), choice.randrange(20_000), 3_000) for _ in range(choice.choice((0, 3))))
+    return structs.replace(scenario, faults=freezes)
+
+
+def zombies(seed: int) -> Scenario:
+    """Workers stand still for longer than their leases last, are cut off, and go on as if nothing had been."""
+    choice = Random(f"zombies {seed}")
+    parts = (_STEPS, _NOTES, _WAIT, Do("a", 12_000, sends=3), Do("b", 1_500, sends=1), _RACE, _LEFT, _CHILD)
+    plan = Seq(tuple(choice.choice(parts) for _ in range(5)))
+    kinds = ("signal", "signal", "pause", "resume", "cancel")
+    scenario = _played(seed, choice, plan, [(choice.choice(kinds), "") for _ in range(3)])
+    faults: list[Fault] = []
+    for _ in range(6):
+        worker, at, ms = choice.randrange(2), choice.randrange(_WITHIN_MS), choice.choice((7_000, 15_000))
+        slow = Slow(worker, at, ms, choice.choice((4_000, 9_000)))
+        faults.append(choice.choice((Freeze(worker, at, ms), Cut(worker, at, ms, choice.random() < 0.7), slow)))
+    flaky = Flaky(0, _WITHIN_MS, choice.choice(("late", "twice", "after")), 0.2)
+    return structs.replace(scenario, faults=(*faults, flaky))
+
+
+def deploys(seed: int) -> Scenario:
+    """Workers are stopped and started again all the time, and nothing else goes wrong."""
+    choice = Random(f"deploys {seed}")
+    parts = (Sleep(2_000), Sleep(9_000), Sleep(900_000), Wait("ping", 20_000), _STEPS, _RACE, _NOTES)
+    plan = Seq(tuple(choice.choice(parts) for _ in range(6)))
+    kinds = ("signal", "signal", "pause", "resume")
+    actions = [_action(choice.choice(kinds), choice.randrange(_WITHIN_MS)) for _ in range(3)]
+    drains = tuple(Drain(choice.randrange(2), choice.randrange(_WITHIN_MS)) for _ in range(8))
+    return structs.replace(_calm(seed, choice, plan, actions), faults=drains)
+
+
+def relatives(seed: int) -> Scenario:
+    """Children that are told, cancelled and left, in several generations, while workers die in the midst of it."""
+    choice = Random(f"relatives {seed}")
+    long = Seq((Wait("ping", 20_000), Wait("ping", 20_000), Sleep(900_000)))
+    short = Seq((Wait("ping", 9_000), Wait("ping", 9_000)))
+
+    def child() -> Plan:
+        hows = ("tell", "cancel", "leave")
+        one = Child(choice.choice((long, short)), choice.choice(hows))
+        return Child(short, "tell") if one.how == "tell" else one
+
+    plans = [Seq((child(), Do("a", choice.choice((3, 1_500))), child())) for _ in range(2)]
+    plan = Seq((plans[0], Again(Seq((plans[1], Do("b", 50))))))
+    scenario = _played(seed, choice, choice.choice((plan, plans[0])), [])
+    hows = ("before", "after", "after", "late", "dies", "dies")
+    flaky = tuple(Flaky(0, 20_000, choice.choice(hows), 0.2, "store") for _ in range(2))
+    crashes = tuple(Crash(choice.randrange(2), choice.randrange(4_000), choice.randrange(40), 1) for _ in range(3))
+    return structs.replace(scenario, faults=(*flaky, *crashes))
+
+
+def crowds(seed: int) -> Scenario:
+    """Several runs at once, whose tokens are the same, and clients that start them and write to them in doubt."""
+    choice = Random(f"crowds {seed}")
+    hooks = (Wait("hook", None, "shared"), Wait("hook", 9_000, "shared"), Wait("hook", 2_000, "own"))
+    news = Wait("news", 9_000)
+    parts = (*hooks, news, Wait("ping", 9_000), Do("a", 50, big=True), Do("b"), _NOTES, _STEPS)
+    kinds = ("signal", "signal", "large signal", "publish", "publish", "attach", "restart", "shared hook", "hook")
+
+    def script(number: int) -> RunScript:
+        plan = Seq(tuple(choice.choice(parts) for _ in range(4)))
+        actions = [_action(choice.choice(kinds), choice.randrange(20_000)) for _ in range(5)]
+        at = choice.choice((0, 0, 3_000))
+        return RunScript(f"r{number}", at, plan, tuple(sorted(actions, key=lambda action: action.at)))
+
+    scenario = stormy(seed)
+    settings = structs.replace(scenario.settings, concurrency=20, latency_ms=400)
+    hows = ("before", "after", "late", "twice")
+    flaky = [
+        Flaky(choice.randrange(20_000), 15_000, choice.choice(hows), 0.3, choice.choice(("store", "streams", "blobs")))
+        for _ in range(4)
+    ]
+    storm = tuple(fault for fault in scenario.faults if not isinstance(fault, Flaky))
+    return structs.replace(
+        scenario, settings=settings, runs=tuple(script(number) for number in range(4)), faults=(*flaky, *storm)
+    )
+
+
 _STEPS = Gather((Do("a", 1_500), Do("b", 50), Do("a", 3)))
 _RACE = Race((Do("a", 12_000), Do("b", 50), Sleep(300)))
 _NOTES = Seq((Note("x"), Do("a"), Note("x"), Note("y")))
@@ -159,6 +274,22 @@ def _played(seed: int, choice: Random, plan: Plan, actions: list[tuple[str, str]
     done = [structs.replace(action, detail="ping") if action.kind == "signal" else action for action in done]
     script = RunScript("r0", 0, plan, tuple(sorted(done, key=lambda action: action.at)))
     return structs.replace(stormy(seed), runs=(script,), faults=_storm(choice))
+
+
+def _calm(seed: int, choice: Random, plan: Plan, actions: list[Action]) -> Scenario:
+    """That, and no faults."""
+    script = RunScript("r0", 0, plan, tuple(sorted(actions, key=lambda action: action.at)))
+    settings = Settings(
+        lease_ms=choice.choice((6_000, 30_000)),
+        poll_ms=choice.choice((2_500, 9_000)),
+        cached_runs=choice.choice((0, 100)),
+        latency_ms=choice.choice((0, 20, 400)),
+    )
+    return Scenario(seed=seed, settings=settings, runs=(script,))
+
+
+def _action(kind: str, at: int, name: str = "ping") -> Action:
+    return Action(at, kind, name if kind.endswith("signal") else "")
 
 
 def _storm(choice: Random) -> tuple[Fault, ...]:
@@ -188,4 +319,10 @@ WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "waiting": waiting,
     "deadly": deadly,
     "poison": poison_scenario,
+    "quiet": quiet,
+    "sequential": sequential,
+    "zombies": zombies,
+    "deploys": deploys,
+    "relatives": relatives,
+    "crowds": crowds,
 }
