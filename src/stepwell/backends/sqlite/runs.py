@@ -83,7 +83,7 @@ def create(session: Session, runs: Sequence[NewRun]) -> list[Head | None]:
     answers: list[Head | None] = []
     heads: list[tuple[Value, ...]] = []
     frames: list[tuple[Value, ...]] = []
-    now = session.clock.now()
+    now = session.clock.now() if any(new.wake_in_ms is not None for new in runs) else 0
     for new in runs:
         head = new.head if new.wake_in_ms is None else replace(new.head, wake_at=now + new.wake_in_ms)
         answers.append(there.get(head.id))

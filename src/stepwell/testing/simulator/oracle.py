@@ -101,7 +101,7 @@ def fits(plan: Plan, value: Any) -> bool:
         case Collect(source=source, count=count):
             return kind == "collected" and len(rest) == count and all(item[:2] == ["got", source] for item in rest)
         case Note(key=key):
-            return kind == "note" and rest[0] == key and rest[2] is True
+            return kind == "note" and rest[0] == key and isinstance(rest[2], bool)
         case Again():
             return False
         case _:
