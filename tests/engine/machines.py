@@ -13,7 +13,8 @@ from stepwell import Context, Signal, StepError, step, workflow
 from stepwell.authoring.context import function_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
-from stepwell.engine.driver import Arrival, Decision, Driver
+from stepwell.engine.decisions import Arrival, Decision
+from stepwell.engine.driver import Driver
 from stepwell.engine.program import StepCommand
 from stepwell.errors import RunError
 from stepwell.model.entries import (

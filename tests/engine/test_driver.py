@@ -13,8 +13,10 @@ from stepwell import Context, workflow
 from stepwell.authoring.context import function_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
-from stepwell.engine.driver import Arrival, Driver
-from stepwell.model.entries import CancelChild, Confirmed, Created, Frame, Intended, Received, StartChild
+from stepwell.engine.decisions import Arrival
+from stepwell.engine.driver import Driver
+from stepwell.model.entries import AttemptFailed, CancelChild, Confirmed, Created, Frame, Intended, Received, StartChild
+from stepwell.model.failures import Failure
 from stepwell.model.messages import ChildEnded, PauseRequested, ResumeRequested, Signal
 from stepwell.model.runs import Head
 
@@ -121,3 +123,20 @@ def test_a_new_owner_cancels_for_the_old_generation_what_has_ended_meanwhile() -
     decision = driver.feed([Arrival(1_000, Received(no=1, id="m1", at=1_000, message=ended))], 1_000)
     assert [act.id for act in decision.acts] == ["leaf/cancel"]
     driver.evict()
+
+
+def test_a_resume_starts_no_step_that_has_just_failed_before_its_time() -> None:
+    machine = Machine(["step", "a"], Random(1))
+    for message in (PauseRequested(), ResumeRequested()):
+        machine.send(message)
+    failure = Failure(types=("builtins.ValueError",), message="no")
+    failed = AttemptFailed(id="work", failure=failure, attempt=1, retry_at=machine.now + 1_000)
+    arrivals = [*machine.inbox, Arrival(machine.now, failed)]
+    decision = machine.driver.feed(arrivals, machine.now)
+    assert decision.start == []
+
+
+def test_a_resume_of_a_run_that_is_not_paused_starts_nothing() -> None:
+    machine = Machine(["step", "a"], Random(1))
+    machine.send(ResumeRequested())
+    assert machine.driver.feed(machine.inbox, machine.now).start == []

@@ -8,7 +8,8 @@ from msgspec import Raw, structs
 from tests.engine.machines import Machine, Plan, planned
 
 from stepwell.authoring.context import function_program
-from stepwell.engine.driver import Arrival, Driver
+from stepwell.engine.decisions import Arrival
+from stepwell.engine.driver import Driver
 from stepwell.engine.history import timeline
 from stepwell.engine.prefix import Where, has_only_messages, settled_prefix, unbegun
 from stepwell.engine.timeline import StartItem

@@ -11,10 +11,10 @@ outside of this process is touched before the frame is durable. If the frame is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from msgspec import Raw
 
+from stepwell.engine.decisions import Arrival, Decision, arrival_order
 from stepwell.engine.fold import Fold, Obligation
 from stepwell.engine.generations import continued, retried
 from stepwell.engine.program import (
@@ -41,7 +41,6 @@ from stepwell.model.entries import (
     Frame,
     Intended,
     Received,
-    Started,
     StepCompleted,
     StepFailed,
     StepProgressed,
@@ -57,37 +56,6 @@ from stepwell.model.messages import (
     TerminateRequested,
 )
 from stepwell.model.runs import Head, Wait
-
-
-class Arrival(NamedTuple):
-    """Something that happened at `time` (ms) and wants into the journal."""
-
-    time: int
-    entry: Entry
-
-
-class Decision:
-    """The next frame, if any, and what may begin when it is durable (at once, without one)."""
-
-    __slots__ = ("acts", "entries", "has_notes", "is_guarded", "start", "stop")
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.is_guarded = False
-        self.has_notes = False
-        self.start: list[StepCommand] = []
-        self.stop: list[CommandId] = []
-        self.acts: list[ActCommand] = []
-
-    def add_notes(self, notes: Sequence[Entry], *, before_last: bool = False) -> None:
-        """Put notes at the end, or before an entry that must be the last; the time of the start comes first."""
-        if type(notes[0]) is Started:
-            self.entries.insert(0, notes[0])
-            notes = notes[1:]
-        end = len(self.entries) - before_last
-        self.entries[end:end] = notes
-        self.has_notes = True
-
 
 RetryPolicy = Callable[[Failure, int], int | None]
 """Given a run's failure and how often it was retried: the delay (ms) until the next try, or None."""
@@ -208,7 +176,7 @@ class Driver:
             else:
                 self._take(decision, entry, at)
         else:
-            for arrival in sorted(arrivals, key=_arrival_order):
+            for arrival in sorted(arrivals, key=arrival_order):
                 self._fire_timers(decision, arrival.time - 1, at)
                 self._take(decision, arrival.entry, at)
             self._fire_timers(decision, at, at)
@@ -338,11 +306,11 @@ class Driver:
     def _resume(self, decision: Decision, at: int) -> None:
         if self.fold.held:
             self._collect_commands(decision)  # while it is known which of them have been answered
+        decision.resumes = decision.resumes or self.fold.is_paused
         self.fold.is_paused = False
         held, self.fold.held = self.fold.held, []
         for line in held:
             self._apply(line.entry, at)
-        decision.start.extend(command for id, command in self.steps.items() if id not in self._delayed)
 
     def _apply(self, entry: Entry, at: int) -> None:
         if self.is_paused:
@@ -376,6 +344,9 @@ class Driver:
             return
         if self.ended is None:
             self._collect_commands(decision)
+            if decision.resumes and not self.is_paused:
+                # Only now: what arrived after the resume may have answered some of them, or put them off.
+                decision.start = [command for id, command in self.steps.items() if id not in self._delayed]
             if program.outcome is not None and not self.is_paused:
                 self._finish(decision, program.outcome)
             elif self._delayed and not self.is_paused:
@@ -490,11 +461,3 @@ def _set_attempt(command: StepCommand, failed: AttemptFailed) -> None:
     command.not_before = failed.retry_at
     if failed.progress != NULL:
         command.progress = failed.progress
-
-
-def _arrival_order(arrival: Arrival) -> tuple[int, bool, int]:
-    """By time; a message before anything else of its millisecond; messages by number."""
-    entry = arrival.entry
-    if isinstance(entry, Received):
-        return (arrival.time, False, entry.no)
-    return (arrival.time, True, 0)

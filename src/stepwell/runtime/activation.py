@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET
 
 from stepwell.codec import SPILL_THRESHOLD, failure_of
-from stepwell.engine.driver import Arrival, Decision, Driver
+from stepwell.engine.decisions import Arrival, Decision
+from stepwell.engine.driver import Driver
 from stepwell.engine.program import ActCommand, StepCommand
 from stepwell.errors import ActivationError, NotDurableError
 from stepwell.model.entries import Confirmed, Entry, FrameCodec, Received, Sent
@@ -267,6 +268,8 @@ class Activation:
     def _start(self, command: StepCommand) -> None:
         if command.id in self.running or command.id in self._tasks or self.is_draining:
             return
+        if any(getattr(arrival.entry, "id", None) == command.id for arrival in self._arrivals):
+            return  # it ran through a pause, and its outcome is about to be journaled
         lease_ms = command.definition.options.lease_ms
         if lease_ms is not None and lease_ms > self.lease_ms:
             self.lease_ms = lease_ms

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET, Raw, UnsetType
 
-from stepwell.engine.driver import Decision, Driver
+from stepwell.engine.decisions import Decision
+from stepwell.engine.driver import Driver
 from stepwell.model.entries import ContinuedAsNew, Sent, Subscribe
 from stepwell.ports import HeadChange
 from stepwell.runtime.acts import subscriptions
