@@ -106,13 +106,7 @@ def _wrong_results(ended: Ended, entries: list[Entry], *, may_die: bool) -> Iter
     cancels = [message for message in messages if isinstance(message, CancelRequested)]
     match ended.status:
         case "completed":
-            value = msgspec.json.decode(bytes(ended.value))
-            if created.forked_from is None and b"false]" in bytes(ended.value):
-                yield "the body found itself to be old code"
-            if not fits_run(plan, value):
-                yield f"no execution without faults gives {value}"
-            yield from _wrong_messages(value)
-            yield from wrong_order(plan, entries, value)
+            yield from _wrong_value(plan, created, entries, ended)
         case "failed":
             if not may_raise(plan):
                 yield f"failed, but its plan cannot: {ended.failure}"
@@ -126,6 +120,16 @@ def _wrong_results(ended: Ended, entries: list[Entry], *, may_die: bool) -> Iter
         case _:
             if not may_die and "kills" not in bytes(created.input).decode():
                 yield f"is {ended.status}: {ended.failure}"
+
+
+def _wrong_value(plan: Plan, created: Created, entries: list[Entry], ended: Ended) -> Iterator[str]:
+    value = msgspec.json.decode(bytes(ended.value))
+    if created.forked_from is None and b"false]" in bytes(ended.value):
+        yield "the body found itself to be old code"
+    if not fits_run(plan, value):
+        yield f"no execution without faults gives {value}"
+    yield from _wrong_messages(value)
+    yield from wrong_order(plan, entries, value)
 
 
 def _wrong_messages(value: Any) -> Iterator[str]:
