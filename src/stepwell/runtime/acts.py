@@ -147,10 +147,12 @@ class Acts:
     async def _cancel_child(self, driver: Driver, command: ActCommand, child: RunId, reason: str) -> None:
         id = MessageId(f"cancel:{driver.run}.{driver.origin.base}.{command.id}")
         message = CancelRequested(reason=reason or "cancelled by its parent")
-        answer = await self.deliver(child, id, message)
         start_id = CommandId(command.id.removesuffix("/cancel"))
-        if answer.answer == "missing" and isinstance(start := driver.fold.open_acts.get(start_id), StartChild):
-            # Its creation is not confirmed, and may still come: create it now, so that the cancel has somewhere to go.
+        # As of now: while the cancel finds nothing, the creation may take effect, and be confirmed before the answer.
+        start = driver.fold.open_acts.get(start_id)
+        answer = await self.deliver(child, id, message)
+        if answer.answer == "missing" and isinstance(start, StartChild):
+            # Its creation was not confirmed, and may still come: create it now, so that the cancel has somewhere to go.
             await self._start_child(driver, ActCommand(start_id, start), start)
             await self.deliver(child, id, message)
 
