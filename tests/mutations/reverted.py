@@ -24,6 +24,18 @@ REVERTED = (
         ),
     ),
     Mutation(
+        name="cancel overtaken by the creation",
+        says="a cancel that finds no child counts as done if the child is confirmed before the answer",
+        stands_for="d0888e4",
+        edits=(
+            Edit(
+                "runtime.acts:Acts._cancel_child",
+                'if answer.answer == "missing" and',
+                'start = driver.fold.open_acts.get(start_id)\n    if answer.answer == "missing" and',
+            ),
+        ),
+    ),
+    Mutation(
         name="step started again after a pause",
         says="a step that ended during a pause is started by the worker that takes over",
         stands_for="2edb60a",

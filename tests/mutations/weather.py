@@ -33,6 +33,7 @@ from stepwell.testing.simulator.scenarios import (
     Fault,
     Flaky,
     Freeze,
+    Jump,
     RunScript,
     Scenario,
     Settings,
@@ -255,10 +256,66 @@ def crowds(seed: int) -> Scenario:
         Flaky(choice.randrange(20_000), 15_000, choice.choice(hows), 0.3, choice.choice(("store", "streams", "blobs")))
         for _ in range(4)
     ]
-    storm = tuple(fault for fault in scenario.faults if not isinstance(fault, Flaky))
+    # A process that dies while it publishes makes two events of one: that is allowed, so nobody dies meanwhile.
+    storm = [
+        structs.replace(fault, at=fault.at + 60_000) if isinstance(fault, Crash) else fault
+        for fault in scenario.faults
+        if not isinstance(fault, Flaky)
+    ]
     return structs.replace(
         scenario, settings=settings, runs=tuple(script(number) for number in range(4)), faults=(*flaky, *storm)
     )
+
+
+def hasty(seed: int) -> Scenario:
+    """Runs and generations that end while their children are still to be created, told and cancelled."""
+    choice = Random(f"hasty {seed}")
+    long = Seq((Wait("ping", 20_000), Sleep(900_000)))
+
+    def race() -> Plan:
+        children = [Child(long, choice.choice(("leave", "leave", "await", "cancel"))) for _ in range(2)]
+        return Race((*children, choice.choice((Do("b"), Do("b", 50), Sleep(0), Sleep(300)))))
+
+    plan = choice.choice((race(), Seq((race(), Again(race())))))
+    scenario = _played(seed, choice, plan, [(choice.choice(("cancel", "terminate", "signal")), "")])
+    hows = ("before", "after", "late", "dies")
+    flaky = tuple(Flaky(0, 20_000, choice.choice(hows), 0.3, "store") for _ in range(2))
+    crashes = tuple(Crash(choice.randrange(2), choice.randrange(6_000), choice.randrange(40), 1) for _ in range(2))
+    return structs.replace(scenario, faults=(*flaky, *crashes))
+
+
+def writers(seed: int) -> Scenario:
+    """Chunks of bodies and steps, in several generations, when their runs are paused and change hands."""
+    choice = Random(f"writers {seed}")
+    parts = (_NOTES, _NOTES, Do("a", 50, sends=3), Sleep(300), Do("b", 1_500), Wait("ping", 2_000))
+    plans = [Seq(tuple(choice.choice(parts) for _ in range(3))) for _ in range(3)]
+    plan = choice.choice((Seq((plans[0], Again(Seq((plans[1], Again(plans[2])))))), Seq(tuple(plans))))
+    kinds = ("pause", "resume", "pause", "resume", "signal")
+    scenario = _played(seed, choice, plan, [])
+    actions = sorted((_action(choice.choice(kinds), choice.randrange(15_000)) for _ in range(6)), key=lambda a: a.at)
+    hows = ("before", "after", "late", "twice")
+    faults: list[Fault] = [Flaky(0, 30_000, choice.choice(hows), 0.3, "streams") for _ in range(2)]
+    for _ in range(5):
+        worker, at = choice.randrange(2), choice.randrange(15_000)
+        turns = choice.choice((0, 3, 10, 40))
+        faults.append(choice.choice((Crash(worker, at, turns, 1), Freeze(worker, at, 7_000), Drain(worker, at))))
+    runs = (structs.replace(scenario.runs[0], actions=tuple(actions)),)
+    return structs.replace(scenario, runs=runs, faults=tuple(faults))
+
+
+def clocks(seed: int) -> Scenario:
+    """Clocks that are far apart, and that jump, while runs sleep and retry."""
+    choice = Random(f"clocks {seed}")
+    parts = (Sleep(300), Sleep(9_000), Sleep(45_000), Wait("ping", 9_000), Do("a", 50, 2), Do("b", 1_500))
+    plan = Seq(tuple(choice.choice(parts) for _ in range(5)))
+    scenario = _calm(seed, choice, plan, [_action("signal", choice.randrange(_WITHIN_MS)) for _ in range(3)])
+    skews = tuple(choice.choice((-1, 1)) * choice.choice((300, 8_000, 60_000)) for _ in range(2))
+    settings = structs.replace(scenario.settings, skews_ms=skews, cached_runs=0)
+    jumps = tuple(
+        Jump(choice.randrange(2), choice.randrange(_WITHIN_MS), choice.choice((-60_000, -3_000, 3_000, 60_000)))
+        for _ in range(choice.choice((0, 2)))
+    )
+    return structs.replace(scenario, settings=settings, faults=jumps)
 
 
 _STEPS = Gather((Do("a", 1_500), Do("b", 50), Do("a", 3)))
@@ -325,4 +382,7 @@ WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "deploys": deploys,
     "relatives": relatives,
     "crowds": crowds,
+    "hasty": hasty,
+    "writers": writers,
+    "clocks": clocks,
 }
