@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import run, until
 from tests.runtime.conftest import OpenApp
 
-from stepwell import Context, RunCancelledError, Signal, Stepwell, workflow
+from stepwell import Context, HookError, RunCancelledError, Signal, Stepwell, workflow
 
 go = Signal("go", int)
 
@@ -63,5 +63,39 @@ def test_a_fork_from_a_machine_whose_clock_is_behind_keeps_the_times_of_its_hist
                 patch.setattr(type(clock), "now", lambda _: now() - 3_600_000)
                 fork = await app.runs.fork("origin", id="fork")
             assert await app.handle(fork).result(timeout=5) == "late"
+
+    run(scenario())
+
+
+@workflow
+async def shared_token(ctx: Context) -> str:
+    hook = await ctx.create_hook(int, token="the-token-of-all")
+    await ctx.receive(go)
+    try:
+        return f"got {await hook}"
+    except HookError:
+        return "refused"
+
+
+def test_a_retry_is_told_when_another_run_has_taken_the_token_that_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[shared_token]) as app:
+            origin = await app.start(shared_token, id="origin")
+            await until(lambda: app.backend.store.resolve("the-token-of-all"))
+            await origin.cancel()
+            with pytest.raises(RunCancelledError):
+                await origin.result(timeout=5)
+
+            async def nobody_yet(*_: object) -> None:
+                """The check of the retry comes before somebody else takes the token."""
+
+            other = await app.start(shared_token, id="other")
+            await until(lambda: app.backend.store.resolve("the-token-of-all"))
+            with monkeypatch.context() as patch:
+                patch.setattr("stepwell.runtime.forking.Forking._check_tokens", nobody_yet)
+                again = app.handle(await app.runs.retry("origin", id="again"))
+            await again.send(go, 1)
+            assert await again.result(timeout=5) == "refused"
+            await other.cancel()
 
     run(scenario())

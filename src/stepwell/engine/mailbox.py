@@ -57,6 +57,7 @@ class Mailbox:
         "_buffers",
         "_drop",
         "_new_future",
+        "_refused",
         "_waiters",
     )
 
@@ -65,12 +66,20 @@ class Mailbox:
         self._drop = drop
         self._buffers: dict[Address, deque[Received]] = {}
         self._waiters: dict[Address, list[Waiter]] = {}
+        self._refused: dict[Address, BaseException] | None = None  # seldom anything
 
     def put(self, received: Received) -> None:
         """Hand a message to the first waiter that it matches, or keep it."""
         address = address_of(received)
         if address is not None and not self._offer(address, received):
             self._buffers.setdefault(address, deque()).append(received)
+
+    def refuse(self, address: Address, error: BaseException) -> None:
+        """No message will come there: who waits, now or later, gets the error, after what is in the buffer."""
+        self._refused = {**(self._refused or {}), address: error}
+        for waiter in self._waiters.pop(address, ()):
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
 
     async def receive(self, address: Address, decode: Callable[[Received], Any], **options: Any) -> Any:
         """Wait for the next message there; see `Waiter` for the options."""
@@ -100,7 +109,10 @@ class Mailbox:
             buffer.remove(found)
             if self._hand_over(waiter, found):
                 return
-        self._waiters.setdefault(waiter.address, []).append(waiter)
+        if self._refused is not None and (error := self._refused.get(waiter.address)) is not None:
+            waiter.future.set_exception(error)
+        else:
+            self._waiters.setdefault(waiter.address, []).append(waiter)
 
     def _give_up(self, waiter: Waiter) -> None:
         waiting = self._waiters.get(waiter.address)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.engine.mailbox import Address
 from stepwell.engine.program import ActCommand
-from stepwell.model.entries import Act, CancelChild, Confirmed, Intended, Received, StartChild, Subscribe
+from stepwell.model.entries import Act, CancelChild, Confirmed, Intended, OpenHook, Received, StartChild, Subscribe
 from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
 from stepwell.model.messages import ChildEnded
 
@@ -124,6 +124,9 @@ class Outside:
             )
             id = MessageId(f"refused:{entry.id}")
             program.mailbox.put(Received(no=0, id=id, at=program.now_ms, message=message))
+        elif failure is not None and isinstance(act, OpenHook):
+            # The same with a hook, whose token another run has by now.
+            program.mailbox.refuse(Address("token", entry.id), program.translator.act_error(act, failure))
 
 
 def _ignore_outcome(future: asyncio.Future[Any]) -> None:
