@@ -163,11 +163,9 @@ class _Player:
         if plan.token == "shared" and not self.has_shared:  # two hooks of one token would be one
             self.has_shared, token = True, SHARED
         try:
-            hook = await self.ctx.create_hook(str, token=token, timeout=timeout)
+            return ["got", plan.source, await (await self.ctx.create_hook(str, token=token, timeout=timeout))]
         except HookError:
             return ["refused"]
-        try:
-            return ["got", plan.source, await hook]
         except TimeoutError:
             return ["none", plan.source]
 
