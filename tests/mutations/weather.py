@@ -318,6 +318,40 @@ def clocks(seed: int) -> Scenario:
     return structs.replace(scenario, settings=settings, faults=jumps)
 
 
+def undoing(seed: int) -> Scenario:
+    """Sagas that take their time to undo everything when their run is cancelled, or all at once in a group."""
+    choice = Random(f"undoing {seed}")
+    deep: Plan = Sleep(900_000)
+    for _ in range(50):
+        deep = Saga(deep, False)
+    group = Group((*(Saga(Sleep(45_000), False) for _ in range(5)), Do("c", 3, 3)))
+    cancels = [Action(choice.randrange(30_000, _WITHIN_MS), "cancel", choice.choice(("0", "500")))]
+    plan = choice.choice((deep, group))
+    scenario = _calm(seed, choice, Try(plan), cancels if plan is deep else [])
+    return structs.replace(scenario, settings=structs.replace(scenario.settings, latency_ms=400, poll_ms=2_500))
+
+
+def news(seed: int) -> Scenario:
+    """Events that are published in doubt before their runs come to wait for them."""
+    choice = Random(f"news {seed}")
+    plan = Seq((Do("a", 12_000), *(Wait("news", choice.choice((300, 9_000))) for _ in range(6))))
+    actions = [_action("publish", choice.randrange(choice.choice((10_000, 40_000)))) for _ in range(4)]
+    hows = ("before", "after", "twice", "late")
+    flaky = tuple(Flaky(0, 40_000, choice.choice(hows), 0.3, port) for port in ("streams", "store"))
+    return structs.replace(_calm(seed, choice, plan, actions), faults=flaky)
+
+
+def usurped(seed: int) -> Scenario:
+    """The store's clock jumps ahead: leases end, and their owners do not know."""
+    choice = Random(f"usurped {seed}")
+    parts = (_STEPS, _NOTES, _RACE, _WAIT, Do("a", 12_000, sends=3), Do("b", 1_500), Sleep(2_000), Wait("ping", 300))
+    plan = Seq(tuple(choice.choice(parts) for _ in range(6)))
+    kinds = ("signal", "signal", "pause", "resume", "cancel")
+    scenario = _played(seed, choice, plan, [(choice.choice(kinds), "") for _ in range(3)])
+    jumps = tuple(Jump(-1, choice.randrange(_WITHIN_MS), choice.choice((7_000, 60_000))) for _ in range(6))
+    return structs.replace(scenario, faults=(*jumps, *scenario.faults[:2]))
+
+
 _STEPS = Gather((Do("a", 1_500), Do("b", 50), Do("a", 3)))
 _RACE = Race((Do("a", 12_000), Do("b", 50), Sleep(300)))
 _NOTES = Seq((Note("x"), Do("a"), Note("x"), Note("y")))
@@ -385,4 +419,7 @@ WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "hasty": hasty,
     "writers": writers,
     "clocks": clocks,
+    "undoing": undoing,
+    "news": news,
+    "usurped": usurped,
 }
