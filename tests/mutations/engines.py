@@ -71,8 +71,8 @@ ENGINES = (
         edits=(
             Edit(
                 f"{_DRIVER}.feed",
-                "for arrival in sorted(arrivals, key=_arrival_order):",
-                "self._fire_timers(decision, at, at)\n        for arrival in sorted(arrivals, key=_arrival_order):",
+                "for arrival in sorted(arrivals, key=arrival_order):",
+                "self._fire_timers(decision, at, at)\n        for arrival in sorted(arrivals, key=arrival_order):",
             ),
         ),
     ),

@@ -341,17 +341,6 @@ def news(seed: int) -> Scenario:
     return structs.replace(_calm(seed, choice, plan, actions), faults=flaky)
 
 
-def usurped(seed: int) -> Scenario:
-    """The store's clock jumps ahead: leases end, and their owners do not know."""
-    choice = Random(f"usurped {seed}")
-    parts = (_STEPS, _NOTES, _RACE, _WAIT, Do("a", 12_000, sends=3), Do("b", 1_500), Sleep(2_000), Wait("ping", 300))
-    plan = Seq(tuple(choice.choice(parts) for _ in range(6)))
-    kinds = ("signal", "signal", "pause", "resume", "cancel")
-    scenario = _played(seed, choice, plan, [(choice.choice(kinds), "") for _ in range(3)])
-    jumps = tuple(Jump(-1, choice.randrange(_WITHIN_MS), choice.choice((7_000, 60_000))) for _ in range(6))
-    return structs.replace(scenario, faults=(*jumps, *scenario.faults[:2]))
-
-
 _STEPS = Gather((Do("a", 1_500), Do("b", 50), Do("a", 3)))
 _RACE = Race((Do("a", 12_000), Do("b", 50), Sleep(300)))
 _NOTES = Seq((Note("x"), Do("a"), Note("x"), Note("y")))
@@ -421,5 +410,4 @@ WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "clocks": clocks,
     "undoing": undoing,
     "news": news,
-    "usurped": usurped,
 }
