@@ -117,6 +117,11 @@ ENGINES = (
         says="a run that is terminated starts what its body has just asked for",
         stands_for="5",
         edits=(
+            Edit(
+                f"{_DRIVER}._collect",
+                "if self.ended is None:",
+                "if self.ended is not None:\n        self._collect_commands(decision)\n    if self.ended is None:",
+            ),
             Edit(f"{_DRIVER}._end", "decision.start.clear()", "pass"),
             Edit(
                 "runtime.activation:Activation._follow",
