@@ -17,7 +17,7 @@ from tests.mutations.weather import WEATHERS
 
 LEAST = 50
 TIMES = 5
-UNDISTURBED = 25
+UNDISTURBED = 12
 MEASURED = measured()
 
 
