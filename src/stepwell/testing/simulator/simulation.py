@@ -279,7 +279,7 @@ def _rules(scenario: Scenario) -> Rules:
     # A worker that is full, or whose clock differs, has reasons to be late.
     is_prompt = is_quiet and settings.concurrency >= _ROOMY and not any(settings.skews_ms)
     return Rules(
-        max_takes=MAX_TAKES,
+        max_takes=MAX_TAKES + len(scenario.faults),  # what buries a run may be lost as well
         skew_ms=max(map(abs, settings.skews_ms)) + jumps,
         clocks_ms=NEVER if any(settings.skews_ms) or jumps else 0,
         lateness_ms=slow_ms + settings.poll_ms if is_prompt else NEVER,
