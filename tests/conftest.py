@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -18,6 +19,11 @@ settings.register_profile("dev", _COMMON, max_examples=50, derandomize=False)
 settings.register_profile("ci", _COMMON, max_examples=100, derandomize=False)
 settings.register_profile("thorough", _COMMON, max_examples=5000, derandomize=False)
 settings.load_profile(os.environ.get("STEPWELL_HYPOTHESIS", "ci" if NO_SKIPS else "dev"))
+
+
+# A job in the background of a script ignores Ctrl-C, and so would the tests of what it does, and their programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
