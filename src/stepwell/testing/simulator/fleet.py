@@ -106,6 +106,7 @@ class Fleet:
         self._network = network
         self._ledger = ledger
         self._choice = choice
+        self.has_repeated = False
         self._ignorant = settings.ignorant
         self._options = WorkerOptions(
             concurrency=settings.concurrency,
@@ -146,6 +147,7 @@ class Fleet:
                         return error
                     if not isinstance(error, BackendError | TimeoutError):
                         raise error
+            self.has_repeated = True
             await asyncio.sleep(_AGAIN_S)
 
     async def drain(self, slot: Slot) -> None:
