@@ -88,7 +88,6 @@ class Slot:
         self.lives = 0
         self.process: Process | None = None
         self.app: SimApp | None = None
-        self.stopping = False
 
 
 class Fleet:

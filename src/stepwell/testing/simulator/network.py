@@ -20,13 +20,12 @@ _HANGS_MS = 2_000
 
 
 class Network:
-    """What lies between all processes and one backend. `worker_of` says which worker a process is a life of."""
+    """What lies between all processes and one backend."""
 
     def __init__(self, scenario: Scenario, choice: Random, witness: Witness) -> None:
         self.scenario = scenario
         self.witness = witness
         self.calls = 0
-        self.is_calm = False
         self._choice = choice
         self._active: list[Fault] = []
         self._late: set[asyncio.Task[None]] = set()
@@ -41,7 +40,6 @@ class Network:
 
     def calm(self) -> None:
         """Nothing goes wrong any more."""
-        self.is_calm = True
         self._active.clear()
 
     def policy(self, process: Process, worker: int) -> Callable[[Call], Coroutine[Any, Any, Any]]:

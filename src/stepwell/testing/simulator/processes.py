@@ -69,10 +69,6 @@ class Process:
         """Whether it runs, and has had the time to do what it missed while it was frozen, or the clock jumped."""
         return not self.is_dead and not self.is_frozen and self.clock.monotonic() > self._thawed_at
 
-    def has_slept_since(self, ms: int) -> bool:
-        """Whether it stood still at some time after `ms`, by the backend's clock."""
-        return self.is_frozen or self._thawed_at * 1000 >= ms
-
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run a coroutine as this process."""
         task = self.loop.create_task(coroutine, name=name, context=self._context.copy())

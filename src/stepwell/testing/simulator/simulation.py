@@ -119,7 +119,6 @@ class _Simulation:
         loop.is_alive = self._is_alive
         loop.on_failure = self._has_come_to_rest
         self._nudges = 0
-        self._sent: set[str] = set()
 
     async def run(self) -> None:
         """Everything, until it is over or something is wrong."""
