@@ -1,0 +1,1 @@
+"""The graph program: blueprints on the engine."""
