@@ -9,6 +9,7 @@ StepwellError(Exception)
 ├── RunClosedError            the run has ended, so it takes no more messages
 ├── HookError                 a hook token is unknown, taken or already used
 ├── DefinitionError           wrong before anything ran: a decorator, an option, a missing type
+│   ├── BlueprintError        a blueprint that is malformed or cannot be run as it stands
 │   ├── CodecError            a value that does not fit its type or cannot round-trip
 │   └── NotInWorkflowError    something that only a workflow body or a step can do
 ├── BackendError              the store could not do it: unreachable, full, read-only, corrupt
@@ -102,6 +103,17 @@ class HookError(StepwellError):
 
 class DefinitionError(StepwellError):
     """Wrong before anything ran."""
+
+
+class BlueprintError(DefinitionError):
+    """A blueprint that is malformed, or that means nothing as it stands.
+
+    `mistakes` holds one text each, with the place in the document, as far as they were looked for.
+    """
+
+    def __init__(self, message: str, *, mistakes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)
 
 
 class CodecError(DefinitionError):
