@@ -11,7 +11,9 @@ StepwellError(Exception)
 ├── DefinitionError           wrong before anything ran: a decorator, an option, a missing type
 │   ├── BlueprintError        a blueprint that is malformed or cannot be run as it stands
 │   ├── CodecError            a value that does not fit its type or cannot round-trip
+│   ├── ExpressionError       an expression of a blueprint that does not parse, or uses what there is not
 │   └── NotInWorkflowError    something that only a workflow body or a step can do
+├── ExpressionFailed          an expression of a blueprint that means nothing for the values it met
 ├── BackendError              the store could not do it: unreachable, full, read-only, corrupt
 │   └── BackendVersionError   the database was written by a newer Stepwell
 ├── FatalError                raised *by a step*: do not retry
@@ -120,8 +122,33 @@ class CodecError(DefinitionError):
     """A value that does not fit its annotation, or that would not come back as it went in."""
 
 
+class ExpressionError(DefinitionError):
+    """An expression that does not parse, or that uses what the language does not have.
+
+    `line` and `column` count from 1.
+    """
+
+    def __init__(self, reason: str, *, text: str, line: int, column: int) -> None:
+        super().__init__(_of_expression(reason, text, line, column))
+        self.reason = reason
+        self.text = text
+        self.line = line
+        self.column = column
+
+
 class NotInWorkflowError(DefinitionError):
     """Called outside of the workflow body or the step that it needs."""
+
+
+class ExpressionFailed(StepwellError):
+    """An expression that parsed, and has no result for the values that it met. The next try would fail alike."""
+
+    def __init__(self, reason: str, *, text: str, line: int, column: int) -> None:
+        super().__init__(_of_expression(reason, text, line, column))
+        self.reason = reason
+        self.text = text
+        self.line = line
+        self.column = column
 
 
 class BackendError(StepwellError):
@@ -184,6 +211,12 @@ class Evicted(BaseException):
 def type_name(exception: type[BaseException]) -> str:
     """The qualified name under which an exception type is recorded."""
     return f"{exception.__module__}.{exception.__qualname__}"
+
+
+def _of_expression(reason: str, text: str, line: int, column: int) -> str:
+    shown = text if len(text) <= 200 else f"{text[:199]}…"
+    where = f"line {line}, column {column}" if "\n" in text else f"column {column}"
+    return f"expression {shown!r}, {where}: {reason}"
 
 
 def _count(number: int, noun: str) -> str:
