@@ -12,6 +12,7 @@ StepwellError(Exception)
 │   ├── BlueprintError        a blueprint that is malformed or cannot be run as it stands
 │   ├── CodecError            a value that does not fit its type or cannot round-trip
 │   ├── ExpressionError       an expression of a blueprint that does not parse, or uses what there is not
+│   ├── FlowError             a function that is no flow: what cannot be compiled, where, and what to write
 │   └── NotInWorkflowError    something that only a workflow body or a step can do
 ├── ExpressionFailed          an expression of a blueprint that means nothing for the values it met
 ├── BackendError              the store could not do it: unreachable, full, read-only, corrupt
@@ -132,6 +133,16 @@ class ExpressionError(DefinitionError):
         super().__init__(_of_expression(reason, text, line, column))
         self.reason = reason
         self.text = text
+        self.line = line
+        self.column = column
+
+
+class FlowError(DefinitionError):
+    """A function that cannot be compiled to a blueprint. `file`, `line` and `column` (from 1) say where."""
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.file = file
         self.line = line
         self.column = column
 
