@@ -1,0 +1,1 @@
+"""Foreign shapes to our model and back."""
