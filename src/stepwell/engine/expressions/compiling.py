@@ -247,11 +247,11 @@ class Compiling:
         method = METHODS.get(name)
         if method is None:
             known = ", ".join(METHODS)
-            raise self.source.error(f"there is no method {name[:60]}(); there are: {known}", link.of.end)
+            raise self.source.error(f"there is no method {name[:60]}(); there are: {known}", link.sign)
         self._count(link, name, method.least, method.most)
         self.makes |= name in ("concat", "slice")
         arguments = tuple(map(self.compile, link.arguments))
-        failed, at = self.source.failed, link.at
+        failed, at = self.source.failed, link.sign
 
         def run(work: Work, value: Any) -> Any:
             given = [argument(work) for argument in arguments]

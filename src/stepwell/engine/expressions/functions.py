@@ -69,8 +69,6 @@ def _python_text(work: Work, value: Any) -> str:
     measure(value, work)
     if value is UNSET:
         raise Refusal("undefined has no text")
-    if type(value) is int:
-        finite(value)
     text = str(value)
     work.room_for_text(len(text))
     return text

@@ -90,7 +90,7 @@ def _position(work: Work, items: list[Any], item: Any) -> int:
 def _concat(work: Work, items: list[Any], *others: Any) -> list[Any]:
     lists = [items, *(other if type(other) is list else [other] for other in others)]
     work.room_for_items(sum(map(len, lists)))
-    return [item for part in lists for item in part]
+    return [None if item is UNSET else item for part in lists for item in part]
 
 
 def _at(_work: Work, items: list[Any], index: Any) -> Any:

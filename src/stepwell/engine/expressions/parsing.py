@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import tree_sitter_javascript
 from msgspec import UNSET
@@ -35,7 +36,7 @@ from stepwell.engine.expressions.work import MAX_DEPTH
 
 ALLOWED = "there are literals, names, properties, operators, `? :` and the functions and methods of docs/expressions.md"
 
-_PARSER = Parser(Language(tree_sitter_javascript.language()))
+_LANGUAGE = Language(tree_sitter_javascript.language())
 _WRAPPING = 3  # the program, its statement and the parentheses around the text
 _UNARY = ("!", "-", "+", "typeof")
 _REFUSED = {
@@ -76,7 +77,7 @@ class _Parsing:
         self.is_ascii = source.parsed.isascii()
 
     def whole(self) -> Syntax:
-        root = _PARSER.parse(self.data).root_node
+        root = Parser(_LANGUAGE).parse(self.data).root_node
         self._check(root)
         statement = root.children[0]
         wrapped = statement.children[0]
@@ -89,7 +90,7 @@ class _Parsing:
         """Whatever it is. The recursion is as deep as the tree, which was measured."""
         handler = _HANDLERS[node.type]
         if handler is None:
-            raise self.source.error(f"{self._text(node)[:60]!r} cannot stand here", self._at(node))
+            raise self._refuse(f"{self._text(node)[:60]!r}", node)
         return handler(self, node)
 
     def _at(self, node: Node) -> int:
@@ -105,7 +106,7 @@ class _Parsing:
     def _part(self, node: Node, field: str) -> Node:
         child = node.child_by_field_name(field)
         if child is None:
-            raise self.source.error("something is missing here", self._at(node))
+            raise self._refuse(f"{self._text(node)[:60]!r}", node)
         return child
 
     def _refuse(self, what: str, node: Node) -> Exception:
@@ -147,16 +148,16 @@ class _Parsing:
         return Constant(number(self.source, self._text(node), self._at(node)), self._at(node), self._end(node))
 
     def string(self, node: Node) -> Constant:
-        inside = self._text(node)[1:-1]
-        return Constant(self._unescaped(inside, node), self._at(node), self._end(node))
+        return self._constant_text(node.start_byte + 1, node.end_byte - 1)
 
     def template(self, node: Node) -> Syntax:
-        parts: list[Syntax] = []
-        for child in node.named_children:
-            if child.type == "template_substitution":
-                parts.append(self.expression(child.named_children[0]))
-            else:
-                parts.append(Constant(self._unescaped(self._text(child), child), self._at(child), self._end(child)))
+        holes = [child for child in node.named_children if child.type == "template_substitution"]
+        starts = [node.start_byte + 1, *(hole.end_byte for hole in holes)]
+        ends = [*(hole.start_byte for hole in holes), node.end_byte - 1]
+        texts = [self._constant_text(start, end) for start, end in zip(starts, ends, strict=True)]
+        parts: list[Syntax] = [texts[0]]
+        for hole, text in zip(holes, texts[1:], strict=True):
+            parts += self.expression(hole.named_children[0]), text
         return Template(tuple(parts), self._at(node), self._end(node))
 
     def array(self, node: Node) -> Syntax:
@@ -194,9 +195,9 @@ class _Parsing:
             return Call(words, arguments, at, end)
         if function.type != "member_expression":
             raise self._refuse("a call of anything but a function or method that it has", node)
-        method = self._plain(self._text(self._part(function, "property")), at)
+        method = self._part(function, "property")
         of = self.expression(self._part(function, "object"))
-        return Method(of, method, arguments, _is_optional(function), at, end)
+        return Method(of, self._text(method), arguments, _is_optional(function), self._at(method), at, end)
 
     def unary(self, node: Node) -> Syntax:
         operator = self._text(self._part(node, "operator"))
@@ -226,8 +227,6 @@ class _Parsing:
     def _field(self, node: Node) -> tuple[Syntax, Syntax]:
         if node.type == "shorthand_property_identifier":
             return self._key(node), self.name(node)
-        if node.type != "pair":
-            raise self.source.error(f"{self._text(node)[:60]!r} cannot stand here", self._at(node))
         return self._key(self._part(node, "key")), self.expression(self._part(node, "value"))
 
     def _key(self, node: Node) -> Syntax:
@@ -246,12 +245,15 @@ class _Parsing:
             raise self.source.error("a name with an escape; write the character itself", at)
         return checked_name(self.source, name, at)
 
-    def _unescaped(self, text: str, node: Node) -> str:
+    def _constant_text(self, start: int, end: int) -> Constant:
+        """What stands between quotes, with the escapes carried out. Two of them may be one character."""
+        at = self._offset(start)
+        raw = self.source.restored(self.data[start:end].decode())
         try:
-            restored = _ESCAPE.sub(_character, self.source.restored(text))
-            return restored.encode("utf-16", "surrogatepass").decode("utf-16")
+            text = _ESCAPE.sub(_character, raw).encode("utf-16", "surrogatepass").decode("utf-16")
         except ValueError:
-            raise self.source.error("an escape in this text is no character", self._at(node)) from None
+            raise self.source.error("an escape in this text is no character", at) from None
+        return Constant(text, at, self._offset(end))
 
 
 def _character(match: re.Match[str]) -> str:
@@ -276,8 +278,7 @@ def _walk(root: Node) -> Iterator[tuple[Node, int]]:
     """All nodes in the order of the text, with their depth."""
     cursor = root.walk()
     while True:
-        if cursor.node is not None:
-            yield cursor.node, cursor.depth
+        yield cast("Node", cursor.node), cursor.depth
         if cursor.goto_first_child() or cursor.goto_next_sibling():
             continue
         while cursor.goto_parent():

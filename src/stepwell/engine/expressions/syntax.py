@@ -34,12 +34,13 @@ class Member(Struct, frozen=True):
 
 
 class Method(Struct, frozen=True):
-    """`of.method(...)`."""
+    """`of.method(...)`. `sign` is where the method's name stands."""
 
     of: Syntax
     method: str
     arguments: tuple[Syntax, ...]
     optional: bool
+    sign: int
     at: int
     end: int
 

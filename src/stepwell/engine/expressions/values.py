@@ -79,12 +79,12 @@ def equal(left: Any, right: Any, work: Work) -> bool:
 
 
 def finite(number: Any) -> Any:
-    """A result of arithmetic, if JSON can hold it and it is not absurdly large."""
+    """A number, if JSON can hold it and it is not absurdly large."""
     if type(number) is int:
         if number.bit_length() > MAX_BITS:
-            raise Refusal(f"the result has more than {MAX_BITS} bits")
+            raise Refusal(f"a number of more than {MAX_BITS} bits")
     elif type(number) is not float or not math.isfinite(number):
-        raise Refusal("the result is not a finite number")
+        raise Refusal("this is not a finite number")
     return number
 
 
@@ -101,9 +101,7 @@ def number_text(number: float) -> str:
     """A number as JavaScript writes it: 2.0 is "2"; whole numbers keep all their digits."""
     if type(number) is int:
         return str(finite(number))
-    if not math.isfinite(number):
-        raise Refusal("this number is not finite")
-    if number == 0:
+    if finite(number) == 0:
         return "0"
     if 1e-6 <= abs(number) < 1e21:
         return format(Decimal(repr(number)), "f").removesuffix(".0")
@@ -169,6 +167,8 @@ def measure(value: Any, work: Work) -> None:
         elif isinstance(item, list):
             work.charge(len(item))
             pending += ((inner, depth + 1) for inner in item)
+        elif is_number(item):
+            finite(item)
         elif isinstance(item, dict):
             work.charge(len(item))
             for key, inner in item.items():
