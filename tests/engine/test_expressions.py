@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from stepwell.engine.expressions import compile_expression, parsing, truthy
-from stepwell.errors import DefinitionError, ExpressionError, ExpressionFailed
+from stepwell.errors import DefinitionError, ExpressionFailed
 
 VALUES: dict[str, Any] = {
     "result": {"output": {"total": 150, "items": [1, 2, {"deep": None}], "word": "héllo"}, "action": None},
@@ -43,13 +43,6 @@ def reason(text: str, **more: Any) -> str:
     """Why it fails for these values."""
     with pytest.raises(ExpressionFailed) as caught:
         evaluate(text, **more)
-    return f"{caught.value.column}: {caught.value.reason}"
-
-
-def mistake(text: str) -> str:
-    """Why it does not compile."""
-    with pytest.raises(ExpressionError) as caught:
-        compile_expression(text, names=VALUES)
     return f"{caught.value.column}: {caught.value.reason}"
 
 
@@ -310,7 +303,6 @@ def test_without_names_a_hyphen_subtracts() -> None:
 
 def test_names_with_hyphens_leave_places_alone() -> None:
     assert reason("my-node.total + my-node").startswith("15: `+` of number and object")
-    assert mistake("my-node.total + 'a").startswith("19: ")
 
 
 @pytest.mark.parametrize(
@@ -398,104 +390,6 @@ def test_a_value_that_is_not_json_is_named() -> None:
     assert "set, which is not JSON" in reason("x + 1", x={1})
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "1: it is empty"),
-        ("  \n", "1: it is empty"),
-        ("a = 1", "1: an assignment"),
-        ("a += 1", "1: an assignment"),
-        ("a++", "1: `++` or `--`"),
-        ("x => x", "1: a function"),
-        ("function() {}", "1: a function"),
-        ("new Date()", "1: `new`"),
-        ("/x/", "1: a regular expression"),
-        ("[...a]", "2: `...`"),
-        ("this", "1: 'this' is no name here"),
-        ("this + 1", "1: `this`"),
-        ("a, b", "1: a comma"),
-        ("await a", "1: `await`"),
-        ("yield* a", "1: "),
-        ("delete a.b", "1: `delete`"),
-        ("void 0", "1: `void`"),
-        ("~a", "1: `~`"),
-        ("a & b", "3: `&`"),
-        ("a instanceof b", "3: `instanceof`"),
-        ("a // b", "3: a comment"),
-        ("class {}", "1: a class"),
-        ("1n + 1", "1: '1n' is not a number"),
-        ("012 + 1", "1: '012' is not a number"),
-        ("012", "1: '012' begins with a digit"),
-        ("1st.total", "1: '1st' begins with a digit; write context[\"1st\"]"),
-        ("a..b", "1: between two dots"),
-        (".a", "1: between two dots"),
-        ("a.", "1: between two dots"),
-        ("null.a", "1: 'null' is no name"),
-        ("NaN", "1: 'NaN' is no name"),
-        ("-Infinity", "2: Infinity is not part"),
-        ("1e999", "1: this is not a finite number"),
-        ("9" * 5000, "1: the number has 5000 digits"),
-        ("9" * 2000 + "+ 1", "1: a number of more than 4096 bits"),
-        ("-2 ** 2", "1: write (-a) ** b"),
-        ("a ?? b || c", "3: `??` beside"),
-        ("a && b ?? c", "8: `??` beside"),
-        ("[1,,2]", "4: a hole"),
-        ("[,]", "2: a hole"),
-        ("'\\ud800'", "2: an escape"),
-        ("'\\1'", "2: an escape"),
-        ("'\\01'", "2: an escape"),
-        ("'\\u{110000}'", "2: an escape"),
-        ("\\u0061 + 1", "1: a name with an escape"),
-        ("__class__", "1: __class__: names of that form"),
-        ("context.__class__", "9: __class__"),
-        ("(1).__class__", "5: __class__"),
-        ("{__proto__: 1}", "2: __proto__"),
-        ("a.#b", "3: '#b' is not part"),
-        ("<a/>", "1: '<a/>' is not part"),
-        ("f(1)", "1: there is no function f()"),
-        ("eval('1')", "1: there is no function eval()"),
-        ("constructor('x')", "1: there is no function"),
-        ("Math.pow(1, 2)", "1: there is no function Math.pow()"),
-        ("a.b()", "3: there is no method b()"),
-        ("a.replace('x', 'y')", "3: there is no method replace()"),
-        ("a['trim']()", "1: a call of anything but"),
-        ("(a)()", "1: a call of anything but"),
-        ("len`x`", "4: this way to call"),
-        ("a?.(1)", "4: this way to call"),
-        ("tier.includes?.('x')", "16: this way to call"),
-        ("len()", "1: len() takes 1 arguments, not 0"),
-        ("a.slice(1, 2, 3)", "1: slice() takes 0 to 2 arguments, not 3"),
-        ("a)", "3: it ends too early"),
-        ("a) + (b", "1: its parentheses do not match"),
-        ("(a", "1: it does not parse here"),
-        ("a b", "3: it does not parse here: 'b'"),
-        ("a\nb", "1: it does not parse here: 'b'"),
-        ("'a", "3: it ends too early"),
-        ("if (a) {}", "1: it does not parse"),
-        ("a; b", "1: it does not parse"),
-        ("{get a() {}}", "2: a function"),
-        ("{a = 1}", "1: it does not parse here: '{a = 1}'"),
-        ("`${}`", "4: it does not parse"),
-        ("a \x00", "3: '\\x00' cannot stand here"),
-        ("'\ud800'", "2: '\\ud800' cannot stand here"),
-    ],
-)
-def test_all_else_is_refused_with_its_place(text: str, why: str) -> None:
-    assert mistake(text).startswith(why)
-
-
-def test_a_long_text_is_shortened_in_messages() -> None:
-    with pytest.raises(ExpressionError, match=r"^expression '1 \+ 1[ +1]{194}…', column 1: "):
-        compile_expression("1 + " * 200 + "1 = 2")
-
-
-def test_the_letters_that_stand_for_hyphens_may_run_out() -> None:
-    letters = "".join(map(chr, range(0xA7F7, 0xA800)))
-
-    assert "my-node" in evaluate(f"'{letters[:-1]} my-node'")
-    assert "all letters" in mistake(f"'{letters}' + my-node")
-
-
 def test_names_may_come_from_any_collection() -> None:
     for names in (["my-node"], iter(["my-node"]), {"my-node": 1}.keys(), {"my-node"}):
         assert compile_expression("my-node + 1", names=names).evaluate({"my-node": 1}.__getitem__) == 2
@@ -532,10 +426,3 @@ def test_an_accident_of_the_parser_is_not_taken_for_a_missing_extra(monkeypatch:
 
     with pytest.raises(ModuleNotFoundError):
         evaluate("a > 1")
-
-
-@pytest.mark.parametrize("handler", [None, parsing._HANDLERS["unary_expression"]])
-def test_a_tree_that_the_grammar_should_not_make_is_refused(monkeypatch: pytest.MonkeyPatch, handler: Any) -> None:
-    monkeypatch.setitem(parsing._HANDLERS, "null", handler)
-
-    assert mistake("1 + null").startswith("5: 'null' is not part of expressions")

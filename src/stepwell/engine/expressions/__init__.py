@@ -15,7 +15,7 @@ from stepwell.engine.expressions.paths import is_path, parse_path
 from stepwell.engine.expressions.sources import Source
 from stepwell.engine.expressions.syntax import Syntax
 from stepwell.engine.expressions.values import measure, truthy
-from stepwell.engine.expressions.work import Lookup, Refusal, Work
+from stepwell.engine.expressions.work import MAX_RESULT, Lookup, Refusal, Work
 from stepwell.errors import DefinitionError
 
 __all__ = ["Expression", "compile_expression", "truthy"]
@@ -43,11 +43,10 @@ class Expression:
 
         `lookup` gives the JSON value of a name, or UNSET. Raises `ExpressionFailed`.
         """
-        work = Work(lookup)
-        value = self._code(work)
+        value = self._code(Work(lookup))
         if self._makes:
             try:
-                measure(value, work)
+                measure(value, Work(lookup, MAX_RESULT))
             except Refusal as refusal:
                 raise self._source.failed(str(refusal), 0) from None
         return value

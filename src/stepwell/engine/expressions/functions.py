@@ -94,9 +94,8 @@ def _object(value: Any) -> Any:
 
 
 def _list(work: Work, value: Any) -> list[Any]:
-    items = items_of(work, value)
-    work.room_for_items(len(items))
-    return list(items)
+    work.room_for_items(_len(work, value))
+    return list(value)
 
 
 def _extreme(sign: str) -> Callable[..., Any]:
@@ -189,7 +188,7 @@ def _index(_work: Work, value: Any, key: Any) -> Any:
 
 def _sorted(work: Work, value: Any) -> list[Any]:
     items = _list(work, value)
-    work.charge(2 * len(items))
+    work.charge(len(items))
     for item in items:
         compare("<", item, items[0])
     return sorted(items)

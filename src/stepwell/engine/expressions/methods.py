@@ -46,18 +46,18 @@ def _of_text(convert: Callable[[str], str]) -> Callable[..., Any]:
 
 
 def _slice(start: Any, end: Any) -> slice:
-    first = 0 if is_nullish(start) else whole(start, "the start")
-    last = None if is_nullish(end) else whole(end, "the end")
+    first = 0 if start is UNSET else whole(start, "the start")
+    last = None if end is UNSET else whole(end, "the end")
     return slice(first, last)
 
 
-def _slice_text(work: Work, text: str, start: Any = None, end: Any = None) -> str:
+def _slice_text(work: Work, text: str, start: Any = UNSET, end: Any = UNSET) -> str:
     result = text[_slice(start, end)]
     work.room_for_text(len(result))
     return result
 
 
-def _slice_items(work: Work, items: list[Any], start: Any = None, end: Any = None) -> list[Any]:
+def _slice_items(work: Work, items: list[Any], start: Any = UNSET, end: Any = UNSET) -> list[Any]:
     span = _slice(start, end)
     work.room_for_items(len(range(*span.indices(len(items)))))
     return items[span]

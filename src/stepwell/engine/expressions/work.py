@@ -24,8 +24,11 @@ MAX_ITEMS = 100_000
 MAX_BITS = 4096
 """Of a whole number that an expression makes."""
 
-MAX_WORK = 1_000_000
+MAX_WORK = 300_000
 """Items that all operations of one evaluation go through. Sixteen characters count as one item."""
+
+MAX_RESULT = 1_000_000
+"""Items of a result that was put together, counted in the same way."""
 
 Lookup = Callable[[str], Any]
 """The value of a name, or UNSET."""
@@ -40,15 +43,15 @@ class Work:
 
     __slots__ = ("left", "lookup")
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, left: int = MAX_WORK) -> None:
         self.lookup = lookup
-        self.left = MAX_WORK
+        self.left = left
 
     def charge(self, items: int) -> None:
         """Before going through so many items."""
         self.left -= items + 1
         if self.left < 0:
-            raise Refusal(f"this goes through more than {MAX_WORK:,} items; leave such work to a node")
+            raise Refusal("that is too much data for an expression; leave it to a node")
 
     def read(self, text: str) -> str:
         """Before going through the characters of a text."""
