@@ -5,30 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from tests.engine.graphs import graph
 
 from stepwell.engine.graph.analysis import analyze, loop_bodies, raw_cycles
 from stepwell.errors import BlueprintError
-from stepwell.model.blueprints import Edge, Graph, Node, NodeConfig
+from stepwell.model.blueprints import Edge, Graph, Node
 
 MANY = 50_000
-
-
-def graph(*chains: str, entries: tuple[str, ...] = (), fallbacks: dict[str, str] | None = None) -> Graph:
-    """Chains such as "a > L ? b > L ! c": `?` is a continue edge, `!` a break edge. Capitals control loops."""
-    ids: dict[str, None] = {}
-    edges = []
-    for chain in chains:
-        words = chain.split()
-        ids.update(dict.fromkeys(words[::2]))
-        for source, arrow, target in zip(words[::2], words[1::2], words[2::2], strict=False):
-            edges.append(Edge(source=source, target=target, action={">": None, "?": "continue", "!": "break"}[arrow]))
-    nodes = [_node(id, (fallbacks or {}).get(id)) for id in ids]
-    return Graph(id="g", nodes=tuple(nodes), edges=tuple(edges), cycle_entry_points=entries)
-
-
-def _node(id: str, fallback: str | None) -> Node:
-    uses = "loop-controller" if id[0].isupper() else "work"
-    return Node(id=id, uses=uses, config=NodeConfig(fallback=fallback))
 
 
 def bodies(*chains: str, fallbacks: dict[str, str] | None = None, entries: tuple[str, ...] = ()) -> dict[str, str]:
@@ -247,7 +230,7 @@ def test_only_cycles_without_a_controller_are_raw() -> None:
 
 def test_a_large_graph_is_walked_without_recursion() -> None:
     ids = ["s", "L", *(f"n{n}" for n in range(MANY)), "x"]
-    nodes = tuple(_node(id, None) for id in ids)
+    nodes = tuple(Node(id=id, uses="loop-controller" if id == "L" else "work") for id in ids)
     chain = [Edge(source=a, target=b) for a, b in pairwise(ids[2:-1])]
     around = [
         Edge(source="s", target="L"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from stepwell.errors import DefinitionError
 from stepwell.model.blueprints import BuiltIn, Graph, Node
 from stepwell.model.durations import duration_ms
 
-_MAX_SUGGESTIONS = 20
+_MAX_SUGGESTIONS = 50
 _MAX_COMPARED = 2000
 _LONGEST_MS = 100 * 365 * 86_400_000
 
@@ -54,23 +55,30 @@ class Parameter(Struct, frozen=True, kw_only=True):
 class Names:
     """The names that something may refer to; says what a wrong one was probably meant to be."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = names
+    def __init__(self, names: Iterable[str]) -> None:
+        self._known = [name for name in islice(names, _MAX_COMPARED) if name]
         self._left = _MAX_SUGGESTIONS
 
     def hint(self, wrong: str) -> str:
         """`; did you mean 'load'?`, or some of what there is. Asked very often, it says nothing more."""
-        if self._left <= 0:
-            return ""
-        self._left -= 1
-        known = [name for name in self._names if name][:_MAX_COMPARED]
-        if not known:
-            return ""
-        near = difflib.get_close_matches(wrong, known, 1, 0.6)
+        near = self._near(wrong, 0.6)
         if near:
-            return f"; did you mean {near[0]!r}?"
-        some = ", ".join(repr(name) for name in known[:5])
-        return f"; there is {some}{' and more' if len(known) > 5 else ''}"
+            return f"; did you mean {near!r}?"
+        if self._left <= 0 or not self._known:
+            return ""
+        some = ", ".join(repr(name) for name in self._known[:5])
+        return f"; there is {some}{' and more' if len(self._known) > 5 else ''}"
+
+    def misspelt(self, name: str) -> bool:
+        """Whether a name is probably one of these, misspelt: not just longer or shorter, as `item` and `items` are."""
+        near = self._near(name, 0.75)
+        return bool(near) and not near.startswith(name) and not name.startswith(near)
+
+    def _near(self, wrong: str, cutoff: float) -> str:
+        self._left -= 1
+        if self._left < 0:
+            return ""
+        return next(iter(difflib.get_close_matches(wrong, self._known, 1, cutoff)), "")
 
 
 def violations(graph: Graph, *, implementations: Collection[str] = ()) -> Iterator[Violation]:

@@ -30,6 +30,11 @@ class Nesting:
         nodes = self._wiring.nodes
         return {nodes[loop].id: frozenset(self._wiring.ids(body)) for loop, body in self.bodies.items()}
 
+    def innermost(self) -> dict[int, int]:
+        """The innermost loop of each node that is in any."""
+        loops = sorted(self.bodies, key=lambda loop: -len(self.bodies[loop]))
+        return {number: loop for loop in loops for number in self.bodies[loop]}
+
     def _split(self) -> None:
         wiring = self._wiring
         pending = list(knots(wiring.everything, wiring.after, wiring.before))

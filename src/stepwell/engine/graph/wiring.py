@@ -5,7 +5,7 @@ A node leads to the targets of its edges and to its fallback. Nothing here recur
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
 from stepwell.model.blueprints import Graph, Node
 
@@ -66,7 +66,7 @@ class Wiring:
         return [self.nodes[number].id for number in numbers]
 
 
-def reach(starts: Iterable[int], links: Links, within: Collection[int]) -> set[int]:
+def reach(starts: Iterable[int], links: Links, within: Container[int]) -> set[int]:
     """What one gets to from `starts`, these included, without leaving `within`."""
     found = {number for number in starts if number in within}
     pending = list(found)
