@@ -1,0 +1,1 @@
+"""Flows: straight-line `async` functions, compiled to blueprints."""

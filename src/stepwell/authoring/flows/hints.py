@@ -1,0 +1,257 @@
+"""What is known of the types of expressions, from annotations and from how they are written.
+
+Nothing here is needed for code whose types are right. It makes texts shorter (`total + 1` needs no question whether
+these are lists), and finds attributes that there are not.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import enum
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import msgspec
+
+from stepwell.authoring.flows.names import MISSING, Names
+from stepwell.authoring.steps import Step
+
+PLAIN = frozenset({"bool", "number", "text", "record", "none"})
+"""Shapes whose truth is the same in Python and in expressions."""
+
+_BY_FUNCTION: dict[str, Any] = {
+    "len": int, "int": int, "float": float, "str": str, "bool": bool, "list": list, "sorted": list, "range": list,
+    "any": bool, "all": bool,
+}  # fmt: skip
+_BY_METHOD: dict[str, Any] = {
+    "upper": str, "lower": str, "strip": str, "startswith": bool, "endswith": bool, "split": list, "join": str,
+    "find": int, "keys": list, "values": list, "copy": list,
+}  # fmt: skip
+
+
+def shapes(hint: Any) -> frozenset[str]:
+    """The kinds of JSON that values of a type have; "any" if that is not known."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return shapes(get_args(hint)[0])
+    if origin in (Union, types.UnionType):
+        return frozenset().union(*map(shapes, get_args(hint)))
+    if origin is Literal:
+        return frozenset().union(*(shapes(type(value)) for value in get_args(hint)))
+    if isinstance(hint, NewType):
+        return shapes(hint.__supertype__)
+    return frozenset({_shape(origin or hint)})
+
+
+def shape(hint: Any) -> str:
+    """The one kind that the values have, None aside; "any" if that is not known."""
+    found = shapes(hint) - {"none"}
+    return next(iter(found)) if len(found) == 1 else "any"
+
+
+def fields_of(hint: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass, Struct or TypedDict and their types, or None."""
+    classes = [part for part in _parts(hint) if part is not type(None)]
+    if len(classes) != 1 or shape(classes[0]) != "record":
+        return None
+    try:
+        return get_type_hints(classes[0])
+    except Exception:  # annotations are code of users
+        return None
+
+
+def item_of(hint: Any) -> Any:
+    """The type of the items of a list, or of the values of a dict."""
+    arguments = get_args(hint)
+    kind = shape(hint)
+    if kind == "text":
+        return str
+    if kind == "map" and len(arguments) == 2:
+        return arguments[1]
+    if kind == "list" and arguments and (len(arguments) == 1 or arguments[1] is Ellipsis or len(set(arguments)) == 1):
+        return arguments[0]
+    return Any
+
+
+class Hints:
+    """The types of the expressions of one flow."""
+
+    def __init__(self, names: Names, tree: ast.AsyncFunctionDef) -> None:
+        self._names = names
+        self._values: dict[str, list[Any]] = {}
+        self._asked: set[str] = set()
+        for node in ast.walk(tree):
+            for name, value in _given(node):
+                self._values.setdefault(name, []).append(value)
+
+    def of(self, node: ast.expr) -> Any:
+        """The type of an expression, or Any."""
+        if isinstance(node, ast.Await):
+            return self._awaited(node.value)
+        method = getattr(self, f"_{type(node).__name__}", None)
+        return Any if method is None else method(node)
+
+    def _Constant(self, node: ast.Constant) -> Any:
+        return type(node.value)
+
+    def _JoinedStr(self, _node: ast.JoinedStr) -> Any:
+        return str
+
+    def _Compare(self, _node: ast.Compare) -> Any:
+        return bool
+
+    def _List(self, _node: ast.expr) -> Any:
+        return list
+
+    _Tuple = _ListComp = _GeneratorExp = _List
+
+    def _Dict(self, _node: ast.Dict) -> Any:
+        return dict
+
+    def _Name(self, node: ast.Name) -> Any:
+        known = self._names.inner_hint(node.id)
+        if known is not MISSING:
+            return known
+        if node.id == self._names.input and node.id not in self._values:
+            return self._names.input_hint
+        static = self._names.static(node)
+        if static is not MISSING:
+            return type(static)
+        return self._variable(node.id)
+
+    def _variable(self, name: str) -> Any:
+        if name in self._asked:
+            return MISSING
+        self._asked.add(name)
+        try:
+            found = [
+                value if not isinstance(value, ast.expr) else self.of(value) for value in self._values.get(name, ())
+            ]
+        finally:
+            self._asked.discard(name)
+        if name == self._names.input:
+            found.append(self._names.input_hint)
+        return _union(found)
+
+    def _Attribute(self, node: ast.Attribute) -> Any:
+        static = self._names.static(node)
+        if static is not MISSING:
+            return type(static)
+        return (fields_of(self.of(node.value)) or {}).get(node.attr, Any)
+
+    def _Subscript(self, node: ast.Subscript) -> Any:
+        owner = self.of(node.value)
+        return owner if isinstance(node.slice, ast.Slice) else item_of(owner)
+
+    def _UnaryOp(self, node: ast.UnaryOp) -> Any:
+        return bool if isinstance(node.op, ast.Not) else self.of(node.operand)
+
+    def _BinOp(self, node: ast.BinOp) -> Any:
+        sides = [self.of(node.left), self.of(node.right)]
+        if MISSING in sides:
+            return next((side for side in sides if side is not MISSING), MISSING)
+        found = {shape(side) for side in sides}
+        for kind, hint in (("text", str), ("list", list)):
+            if kind in found and isinstance(node.op, ast.Add):
+                return hint
+        return float if found == {"number"} else Any
+
+    def _BoolOp(self, node: ast.BoolOp) -> Any:
+        return _union([self.of(value) for value in node.values])
+
+    def _IfExp(self, node: ast.IfExp) -> Any:
+        return _union([self.of(node.body), self.of(node.orelse)])
+
+    def _Call(self, node: ast.Call) -> Any:
+        target = self._names.static(node.func)
+        if isinstance(target, type) and shape(target) == "record":
+            return target
+        if isinstance(node.func, ast.Name) and target is not MISSING:
+            return _BY_FUNCTION.get(node.func.id, Any)
+        return _BY_METHOD.get(node.func.attr, Any) if isinstance(node.func, ast.Attribute) else Any
+
+    def _awaited(self, call: ast.expr) -> Any:
+        target = self._names.static(call.func) if isinstance(call, ast.Call) else MISSING
+        if isinstance(target, Step):
+            return step_hints(target).get("return", Any)
+        return getattr(target, "output", Any)
+
+
+def step_hints(step: Step[..., Any]) -> Mapping[str, Any]:
+    """The annotations of a step; none if they cannot be resolved."""
+    try:
+        return get_type_hints(step.__wrapped__)
+    except Exception:  # annotations are code of users
+        return {}
+
+
+def is_record(kind: Any) -> bool:
+    """A class whose values are objects with fields in JSON."""
+    return isinstance(kind, type) and (
+        dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct) or is_typeddict(kind)
+    )
+
+
+def _shape(kind: Any) -> str:
+    if kind is None or kind is type(None):
+        return "none"
+    if not isinstance(kind, type):
+        return "any"
+    if issubclass(kind, enum.Enum):
+        found = {_shape(type(member.value)) for member in kind}
+        return found.pop() if len(found) == 1 else "any"
+    if is_record(kind):
+        return "record"
+    for base, name in ((bool, "bool"), (int | float, "number"), (str, "text")):
+        if issubclass(kind, base):
+            return name
+    if issubclass(kind, Mapping):
+        return "map"
+    return "list" if issubclass(kind, Sequence | set | frozenset) else "any"
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) is Annotated:
+        return _parts(get_args(hint)[0])
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _union(hints: list[Any]) -> Any:
+    kinds = [hint for hint in hints if hint is not MISSING]
+    if not kinds or Any in kinds:
+        return Any
+    if all(kind == kinds[0] for kind in kinds):
+        return kinds[0]
+    try:
+        return Union[tuple(kinds)]  # noqa: UP007
+    except TypeError:
+        return Any
+
+
+def _given(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """The variables that a statement sets, with expressions or types of what they get."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from _pairs(target, node.value)
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, Any if node.value is None else node.value
+    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        load = ast.Name(id=node.target.id, ctx=ast.Load())
+        yield node.target.id, ast.BinOp(left=load, op=node.op, right=node.value)
+    elif isinstance(node, ast.For):
+        if isinstance(node.target, ast.Name):
+            first = ast.Constant(value=0)
+            yield node.target.id, ast.Subscript(value=node.iter, slice=first, ctx=ast.Load())
+        else:
+            yield from _pairs(node.target, None)
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, Any]]:
+    if isinstance(target, ast.Name):
+        yield target.id, Any if value is None else value
+    elif isinstance(target, ast.Tuple | ast.List):
+        parts = value.elts if isinstance(value, ast.Tuple | ast.List) else ()
+        for index, inner in enumerate(target.elts):
+            yield from _pairs(inner, parts[index] if len(parts) == len(target.elts) else None)
