@@ -76,6 +76,13 @@ def test_a_graph_of_cycles_is_entered_at_the_first_node_of_each() -> None:
     assert found.entry_node_ids == ("a", "c")
 
 
+def test_a_loop_that_nothing_leads_to_is_entered_at_its_body() -> None:
+    found = analyze(graph("s > t", "L ? a > M ? b > M ! L ! x"))
+
+    assert found.entry_node_ids == ("s", "a")
+    assert found.unreachable_node_ids == ()
+
+
 def test_edges_to_nowhere_are_passed_over() -> None:
     broken = Graph(id="g", nodes=(Node(id="a", uses="work"),), edges=(Edge(source="a", target="b"),))
 

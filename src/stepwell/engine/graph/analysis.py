@@ -38,15 +38,14 @@ class Analysis(Struct, frozen=True, kw_only=True):
 def analyze(graph: Graph) -> Analysis:
     """Look at the whole graph, once. It may hold mistakes: edges to nowhere are passed over."""
     wiring = Wiring(graph)
-    starts = starts_of(wiring)
-    entries = starts + cycle_entries(wiring, graph.cycle_entry_points, has_starts=bool(starts))
+    nesting = Nesting(wiring, graph.cycle_entry_points)
+    entries = entries_of(wiring, nesting, graph.cycle_entry_points)
     reached = reach(entries, wiring.after, wiring.everything)
     cycles = tuple(tuple(wiring.ids(path)) for path in _cycles(wiring))
-    nesting = Nesting(wiring, graph.cycle_entry_points)
     return Analysis(
         cycles=cycles,
-        start_node_ids=tuple(wiring.ids(starts)),
-        entry_node_ids=tuple(wiring.ids(sorted(entries))),
+        start_node_ids=tuple(wiring.ids(starts_of(wiring))),
+        entry_node_ids=tuple(wiring.ids(entries)),
         terminal_node_ids=tuple(wiring.ids(n for n in wiring.everything if not wiring.targets[n])),
         unreachable_node_ids=tuple(wiring.ids(n for n in wiring.everything if n not in reached)),
         loops={} if nesting.overlaps else nesting.named(),
@@ -96,17 +95,22 @@ def starts_of(wiring: Wiring) -> list[int]:
     return [number for number in wiring.everything if not wiring.before[number]]
 
 
-def cycle_entries(wiring: Wiring, declared: Collection[str], *, has_starts: bool) -> list[int]:
-    """Where the cycles begin that nothing leads to: at the nodes declared, or, in a graph that begins nowhere else, at
-    the first node of each in definition order."""
-    found: list[int] = []
+def entries_of(wiring: Wiring, nesting: Nesting, declared: Collection[str]) -> list[int]:
+    """What a run begins with: the nodes that nothing leads to, and where the cycles begin that nothing leads to.
+
+    Such a cycle begins where it is declared to; a loop, with its body; another one, in a graph that begins nowhere
+    else, with its first node in definition order.
+    """
+    starts = starts_of(wiring)
+    found = list(starts)
     names = set(declared)
     for knot in knots(wiring.everything, wiring.after, wiring.before):
         if any(source not in knot for number in knot for source in wiring.before[number]):
             continue
         named = [number for number in knot if wiring.nodes[number].id in names]
-        found += named or ([] if has_starts else [min(knot)])
-    return found
+        first = [] if starts else [min(knot)]
+        found += named or nesting.first_of(knot) or first
+    return sorted(found)
 
 
 def _cycles(wiring: Wiring) -> Iterator[list[int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from stepwell.engine.graph.analysis import cycle_entries, overlap_text, starts_of
+from stepwell.engine.graph.analysis import entries_of, overlap_text
 from stepwell.engine.graph.branches import Branches
 from stepwell.engine.graph.findings import Finding, Severity, Subject
 from stepwell.engine.graph.lint_data import ambiguous_inputs, shadowed_keys, state_conflicts
@@ -93,8 +93,7 @@ def _subflows(subject: Subject, blueprints: Collection[str]) -> Iterator[Finding
 
 
 def _entries(subject: Subject) -> list[int]:
-    starts = starts_of(subject.wiring)
-    return starts + cycle_entries(subject.wiring, subject.graph.cycle_entry_points, has_starts=bool(starts))
+    return entries_of(subject.wiring, subject.nesting, subject.graph.cycle_entry_points)
 
 
 def _orphans(subject: Subject) -> Iterator[Finding]:

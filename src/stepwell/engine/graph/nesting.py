@@ -35,6 +35,14 @@ class Nesting:
         loops = sorted(self.bodies, key=lambda loop: -len(self.bodies[loop]))
         return {number: loop for loop in loops for number in self.bodies[loop]}
 
+    def first_of(self, knot: set[int]) -> list[int]:
+        """What the first iteration begins with in a knot that is a loop which nothing leads to."""
+        heads = [loop for loop, body in self.bodies.items() if loop in knot and body]
+        if not heads:
+            return []
+        outermost = max(heads, key=lambda loop: len(self.bodies[loop]))
+        return [number for number in self._wiring.continues[outermost] if number in self.bodies[outermost]]
+
     def _split(self) -> None:
         wiring = self._wiring
         pending = list(knots(wiring.everything, wiring.after, wiring.before))
