@@ -66,7 +66,7 @@ def test_steps_and_references_may_be_included() -> None:
 
 
 def test_nothing_else_is_included() -> None:
-    with pytest.raises(DefinitionError, match="include holds 7; give modules, module names, workflows or steps"):
+    with pytest.raises(DefinitionError, match="include holds 7; give modules, module names, workflows, steps or nodes"):
         Stepwell("memory://", include=[7])
 
 

@@ -309,6 +309,7 @@ class Context:
             version=workflow.spec.version,
             input=self._registry.input_of(workflow, given),
             on_parent_end=on_parent_end,
+            blueprint=self._registry.snapshot_of(workflow),
         )
         return act, command
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
-from zlib import crc32
 
 import msgspec
 from msgspec import Raw, Struct
 
+from stepwell.authoring.blueprints import Blueprint
+from stepwell.authoring.bound import BoundStep
+from stepwell.authoring.implementations import Implementation, found_implementations
+from stepwell.authoring.nodes import Middleware
+from stepwell.authoring.snapshots import made_snapshot
 from stepwell.authoring.steps import Step
-from stepwell.authoring.workflows import Workflow, WorkflowRef
+from stepwell.authoring.workflows import Definition, Workflow, WorkflowRef
 from stepwell.codec import Codec, Typed, exception_of, failure_of, resolve_annotations
+from stepwell.engine.graph.plan import Plan
+from stepwell.engine.program import Origin
 from stepwell.errors import (
     DefinitionError,
     HookError,
@@ -29,93 +35,9 @@ from stepwell.errors import (
     RunNotFoundError,
     StepwellError,
 )
+from stepwell.model.blueprints import Graph
 from stepwell.model.entries import Act, OpenHook, SendSignal, StartChild
 from stepwell.model.failures import NULL, Failure
-from stepwell.model.policies import StepOptions
-
-_ATOMS = frozenset({int, str, bool, float, type(None)})
-
-
-class BoundStep:
-    """A step prepared for one app: its types are resolved and its values can be written down."""
-
-    __slots__ = (
-        "_more_keywords",
-        "_more_positional",
-        "_named",
-        "_positional",
-        "_result",
-        "_where",
-        "codec",
-        "fn",
-        "is_plain",
-        "options",
-        "step",
-    )
-
-    def __init__(self, step: Step[..., Any], codec: Codec) -> None:
-        self.step = step
-        self.codec = codec
-        self.options: StepOptions = step.spec
-        self.fn = step.__wrapped__
-        self.is_plain = step.is_async and step.spec.timeout_ms is None and step.spec.deadline_ms is None
-        self._where = f"the result of step {step.spec.name}"
-        hints = {} if step.signature is None else _hints(step)
-        result = _typed_or_plain(codec, hints.get("return", Any), is_strict=not step.is_foreign)
-        self._result: Typed[Any] = result
-        self._positional: list[tuple[str, Typed[Any]]] = []
-        self._named: dict[str, Typed[Any]] = {}
-        self._more_positional = ("args", codec.typed(Any))
-        self._more_keywords: Typed[Any] = codec.typed(Any)
-        for parameter in () if step.signature is None else step.signature.parameters.values():
-            hint = hints.get(parameter.name, Any)
-            self._prepare(parameter, _typed_or_plain(codec, hint, is_strict=not step.is_foreign))
-
-    def decode_result(self, raw: Raw) -> Any:
-        """The value that the body sees."""
-        return self._result.decode(raw, where=self._where)
-
-    def isolate_result(self, value: Any) -> tuple[Raw, Any]:
-        """The payload of a result, and what the body will see; `CodecError` if these differ from `value`."""
-        return self._result.isolate(value, where=self._where)
-
-    def isolate_args(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], int]:
-        """Arguments that share nothing with the body's objects, and a checksum of them."""
-        if not kwargs:
-            for value in args:
-                if type(value) not in _ATOMS:
-                    break
-            else:
-                return args, kwargs, crc32(msgspec.json.encode(args))
-        return self._copied(args, kwargs)
-
-    def _copied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], int]:
-        total = 0
-        copies = []
-        known = len(self._positional)
-        for index, value in enumerate(args):
-            name, typed = self._positional[index] if index < known else self._more_positional
-            raw, copy = typed.isolate(value, where=f"argument {name} of step {self.options.name}")
-            total = crc32(raw, total)
-            copies.append(copy)
-        keywords = {}
-        for name, value in kwargs.items():
-            typed = self._named.get(name, self._more_keywords)
-            raw, keywords[name] = typed.isolate(value, where=f"argument {name} of step {self.options.name}")
-            total = crc32(raw, total)
-        return tuple(copies), keywords, total
-
-    def _prepare(self, parameter: inspect.Parameter, typed: Typed[Any]) -> None:
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            self._more_positional = (parameter.name, typed)
-        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            self._more_keywords = typed
-        else:
-            self._named[parameter.name] = typed
-            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-                self._positional.append((parameter.name, typed))
 
 
 class WorkflowTypes(Struct, frozen=True):
@@ -130,10 +52,21 @@ class WorkflowTypes(Struct, frozen=True):
 class Registry:
     """The workflows of one app by id and version, and the bound steps."""
 
-    def __init__(self, include: Iterable[object], codec: Codec, *, public_url: str = "http://127.0.0.1:7788") -> None:
+    def __init__(
+        self,
+        include: Iterable[object],
+        codec: Codec,
+        *,
+        public_url: str = "http://127.0.0.1:7788",
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
         self.codec = codec
         self.public_url = public_url
-        self._workflows: dict[str, dict[str, Workflow[Any, Any]]] = {}
+        self.middleware = tuple(middleware)
+        self.plans: dict[Any, Plan] = {}
+        self._snapshots: dict[Any, tuple[Graph, Raw]] = {}
+        self._implementations: dict[str, Implementation] = {}
+        self._workflows: dict[str, dict[str, Definition[Any, Any]]] = {}
         self._types: dict[WorkflowRef[Any, Any], WorkflowTypes] = {}
         self._steps: dict[Step[..., Any], BoundStep] = {}
         for item in include:
@@ -141,23 +74,23 @@ class Registry:
 
     # --- workflows
 
-    def add(self, workflow: Workflow[Any, Any]) -> None:
+    def add(self, workflow: Definition[Any, Any]) -> None:
         """Register a workflow; another of the same id and version is replaced only by a redefinition of itself."""
         versions = self._workflows.setdefault(workflow.id, {})
         present = versions.get(workflow.spec.version)
-        if present is not None and present is not workflow and _origin(present) != _origin(workflow):
+        if present is not None and present is not workflow and present.origin != workflow.origin:
             raise DefinitionError(
-                f"two workflows are called {workflow}: {_origin(present)} and {_origin(workflow)}; give one an id="
+                f"two workflows are called {workflow}: {present.origin} and {workflow.origin}; give one an id="
             )
         versions[workflow.spec.version] = workflow
         self.types_of(workflow)
 
-    def workflows(self) -> Iterator[Workflow[Any, Any]]:
+    def workflows(self) -> Iterator[Definition[Any, Any]]:
         """All workflows, in order of registration."""
         for versions in self._workflows.values():
             yield from versions.values()
 
-    def find(self, id: str, version: str = "") -> Workflow[Any, Any] | None:
+    def find(self, id: str, version: str = "") -> Definition[Any, Any] | None:
         """The code for a run: of that version or accepting it; for a run without a version, the newest."""
         versions = self._workflows.get(id)
         if not versions:
@@ -204,11 +137,29 @@ class Registry:
 
     def output_of(self, workflow: WorkflowRef[Any, Any]) -> Typed[Any]:
         """The prepared type of the result. A reference by name uses the registered code's, if there is one."""
-        if not isinstance(workflow, Workflow) and workflow.input is Any and (found := self.find(workflow.id)):
+        if not isinstance(workflow, Definition) and workflow.input is Any and (found := self.find(workflow.id)):
             return self.types_of(found).output
         return self.types_of(workflow).output
 
+    def snapshot_of(self, workflow: WorkflowRef[Any, Any]) -> Raw:
+        """What a run of this is pinned to; null if it is no blueprint. `BlueprintError` if the blueprint is wrong."""
+        if not isinstance(workflow, Blueprint):
+            return NULL
+        found = self._snapshots.get(workflow)
+        if found is None or found[0] is not workflow.graph:
+            found = self._snapshots[workflow] = (workflow.graph, made_snapshot(workflow, self.find))
+        return found[1]
+
     # --- steps and values
+
+    @property
+    def implementations(self) -> Mapping[str, Implementation]:
+        """What nodes of blueprints may use besides their own: all that was included, by name."""
+        return self._implementations
+
+    def step_binder(self, origin: Origin) -> tuple[object, Callable[[Step[..., Any]], BoundStep]]:  # noqa: ARG002
+        """How steps are prepared for the nodes of this run; the first part is the same for runs that share it."""
+        return None, self.bind
 
     def bind(self, step: Step[..., Any]) -> BoundStep:
         """The step prepared for this app."""
@@ -236,23 +187,32 @@ class Registry:
             item = sys.modules.get(item) or importlib.import_module(item)
         if isinstance(item, ModuleType):
             self._include_module(item)
-        elif isinstance(item, Workflow):
+        elif isinstance(item, Definition):
             self.add(item)
         elif isinstance(item, Step):
             self.bind(item)
-        elif not isinstance(item, WorkflowRef):
-            raise DefinitionError(f"include holds {item!r}; give modules, module names, workflows or steps")
+        elif isinstance(definition := getattr(item, "blueprint", None), Definition):
+            self.add(definition)
+        elif not isinstance(item, WorkflowRef | Mapping) and not callable(item):
+            raise DefinitionError(f"include holds {item!r}; give modules, module names, workflows, steps or nodes")
+        if not isinstance(item, Workflow):
+            self._implementations.update(found_implementations([item]))
 
     def _include_module(self, module: ModuleType) -> None:
         for value in list(vars(module).values()):
-            if isinstance(value, Workflow):
+            if isinstance(value, Definition):
                 self.add(value)
             elif isinstance(value, Step):
                 self.bind(value)
+            elif isinstance(definition := getattr(value, "blueprint", None), Definition):
+                self.add(definition)
 
     def _prepare(self, workflow: WorkflowRef[Any, Any]) -> WorkflowTypes:
         if not isinstance(workflow, Workflow):
-            return WorkflowTypes(self.codec.typed(workflow.input), self.codec.typed(workflow.output), True, NULL)
+            output = self._typed(workflow.output, f"the result of workflow {workflow.id}")
+            return WorkflowTypes(
+                self._typed(workflow.input, f"the input of workflow {workflow.id}"), output, True, NULL
+            )
         hints = resolve_annotations(workflow.fn)
         parameters = list(inspect.signature(workflow.fn).parameters.values())
         output = self._typed(hints.get("return", Any), f"the result of workflow {workflow.id}")
@@ -305,26 +265,3 @@ _ACT_ERRORS: Mapping[type, tuple[type[StepwellError], ...]] = {
     OpenHook: (HookError,),
     SendSignal: (RunClosedError, RunNotFoundError),
 }
-
-
-def _hints(step: Step[..., Any]) -> dict[str, Any]:
-    try:
-        return resolve_annotations(step.__wrapped__)
-    except DefinitionError:
-        if step.is_foreign:
-            return {}
-        raise
-
-
-def _typed_or_plain(codec: Codec, annotation: Any, *, is_strict: bool) -> Typed[Any]:
-    try:
-        return codec.typed(annotation)
-    except DefinitionError:
-        if is_strict:
-            raise
-        # A function that its user did not write: its annotations promise nothing about JSON.
-        return codec.typed(Any)
-
-
-def _origin(workflow: Workflow[Any, Any]) -> str:
-    return f"{workflow.__module__}.{workflow.__qualname__}"

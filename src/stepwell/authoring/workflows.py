@@ -21,15 +21,13 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-class WorkflowKeywords(TypedDict, total=False):
-    """The options of a workflow.
+class DefinitionKeywords(TypedDict, total=False):
+    """The options of a workflow that do not name it.
 
-    `id` is its name (by default the function's); it must stay when the function is renamed. Without `version`, a run
-    goes on with the newest code, checked by replay; with one, it stays on it, unless newer code `accepts` that version.
-    `timeout` bounds a whole run. `retry` restarts a failed run from its first failed step.
+    Without `version`, a run goes on with the newest code, checked by replay; with one, it stays on it, unless newer
+    code `accepts` that version. `timeout` bounds a whole run. `retry` restarts a failed run from its first failed step.
     """
 
-    id: str
     version: str
     accepts: list[str]
     timeout: Duration
@@ -38,6 +36,12 @@ class WorkflowKeywords(TypedDict, total=False):
     queue: str
     limit: Any
     schedules: list[Any]
+
+
+class WorkflowKeywords(DefinitionKeywords, total=False):
+    """The options of a workflow. `id` is its name (by default the function's); it must stay when that is renamed."""
+
+    id: str
 
 
 class WorkflowSpec(Struct, frozen=True, kw_only=True):
@@ -90,7 +94,16 @@ class WorkflowRef(Generic[In, Out]):
         return f"<workflow {self.id}{version}>"
 
 
-class Workflow(WorkflowRef[In, Out]):
+class Definition(WorkflowRef[In, Out]):
+    """A workflow that is here and not only named: a function, or a blueprint."""
+
+    @property
+    def origin(self) -> str:
+        """Where it was made; the same for a redefinition of itself."""
+        return f"{self.__module__}.{getattr(self, '__qualname__', self.id)}"
+
+
+class Workflow(Definition[In, Out]):
     """An `async def f(ctx)` or `async def f(ctx, input)` that becomes a durable run when it is started."""
 
     def __init__(self, fn: Callable[..., Coroutine[Any, Any, Out]], spec: WorkflowSpec) -> None:
@@ -137,10 +150,15 @@ def workflow(fn: Callable[..., Any] | None = None, /, **options: Unpack[Workflow
 
 
 def _spec(fn: Callable[..., Any], options: WorkflowKeywords) -> WorkflowSpec:
-    id = options.get("id", getattr(fn, "__name__", "workflow"))
-    unknown = sorted(set(options) - set(WorkflowKeywords.__annotations__))
+    return workflow_spec(options.get("id", getattr(fn, "__name__", "workflow")), options)
+
+
+def workflow_spec(id: str, options: DefinitionKeywords) -> WorkflowSpec:
+    """The options of the workflow `id`, validated. `DefinitionError`."""
+    names = {*WorkflowKeywords.__annotations__, *DefinitionKeywords.__annotations__}
+    unknown = sorted(set(options) - names)
     if unknown:
-        known = ", ".join(sorted(WorkflowKeywords.__annotations__))
+        known = ", ".join(sorted(names))
         raise DefinitionError(f"workflow {id} has no option {unknown[0]!r}; there are: {known}")
     for name in ("limit", "schedules"):
         if name in options:

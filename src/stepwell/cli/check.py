@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.authoring.lint import Finding, lint_files, makes_workflows
-from stepwell.authoring.workflows import Workflow
+from stepwell.authoring.workflows import Definition
 from stepwell.cli.console import Paint, is_terminal, note, paint_for
 from stepwell.cli.places import app_of, load_module, sqlite_path
 from stepwell.cli.problems import DONE, FAILED, UNREACHABLE, CommandError
@@ -150,7 +150,7 @@ def _imported(files: list[Path], given: set[Path]) -> tuple[list[ModuleType], li
 def _app(modules: list[ModuleType], url: str) -> Stepwell:
     """An app over all their workflows, that only reads. Payloads and hook URLs are as their own app makes them."""
     apps = [app for module in modules if (app := app_of(module)) is not None]
-    workflows: list[Workflow[Any, Any]] = [item for app in apps for item in app.registry.workflows()]
+    workflows: list[Definition[Any, Any]] = [item for app in apps for item in app.registry.workflows()]
     own = apps[0].registry if apps else Stepwell().registry
     if sqlite_path(url) is not None:
         url += "&read_only=true" if "?" in url else "?read_only=true"

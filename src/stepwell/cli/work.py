@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections import Counter
 from types import ModuleType
 
-from stepwell.authoring.workflows import Workflow
+from stepwell.authoring.workflows import Definition
 from stepwell.cli.console import note
 from stepwell.cli.places import app_of, backend_url, load_module, make_home, split_target
 from stepwell.cli.problems import DONE, CommandError
@@ -60,7 +60,7 @@ def _app(arguments: Namespace) -> Stepwell:
 
 
 def _with_workflows(module: ModuleType) -> ModuleType:
-    if not any(isinstance(value, Workflow) for value in vars(module).values()):
+    if not any(isinstance(value, Definition) for value in vars(module).values()):
         raise CommandError(f"{module.__name__} has neither an app nor a workflow; write MODULE:app")
     return module
 

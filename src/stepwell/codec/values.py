@@ -64,6 +64,19 @@ class Codec:
         except TypeError:  # not hashable
             return self._prepare(annotation)
 
+    def sealed(self, data: bytes) -> Raw:
+        """The payload of JSON that is known to come back as it is."""
+        if self.cipher is None and not data.startswith(DOLLAR):
+            return Raw(data)
+        payload = escape(data)
+        return payload if self.cipher is None else seal(bytes(payload), self.cipher)
+
+    def opened(self, raw: Raw, *, where: str) -> Raw:
+        """The JSON of a payload."""
+        if bytes(memoryview(raw)[:3]) != DOLLAR:
+            return raw
+        return Raw(unwrap(raw, self.cipher, where=where))
+
     def _prepare(self, annotation: Any) -> Typed[Any]:
         if annotation is inspect.Parameter.empty or annotation is object:
             annotation = Any

@@ -27,6 +27,7 @@ from stepwell.model.entries import (
     MetadataChanged,
     OpenHook,
     Patched,
+    Pinned,
     Received,
     Sent,
     StartChild,
@@ -278,6 +279,7 @@ class Fold:
             base=seq,
             created=self.created,
             input=entry.input,
+            blueprint=self.created.blueprint,
             seed=self.created.seed,
             started_at=started_at,
             born_at=born_at,
@@ -309,7 +311,7 @@ class Fold:
     def _read_line(self, line: Line) -> None:
         entry = line.entry
         match entry:
-            case AttemptFailed() | StepProgressed() | Started() | Ended():
+            case AttemptFailed() | StepProgressed() | Started() | Pinned() | Ended():
                 self._learn(entry)
             case Intended(id=id, act=act):
                 self.intended(id, act)
@@ -329,7 +331,7 @@ class Fold:
             case _:
                 self._keep(line)
 
-    def _learn(self, entry: AttemptFailed | StepProgressed | Started | Ended) -> None:
+    def _learn(self, entry: AttemptFailed | StepProgressed | Started | Pinned | Ended) -> None:
         """What is not for the program."""
         match entry:
             case AttemptFailed(id=id):
@@ -338,6 +340,8 @@ class Fold:
                 self.progress[id] = entry
             case Started(at=at):
                 self.origin = structs.replace(self.origin, started_at=at)
+            case Pinned(blueprint=blueprint):
+                self.origin = structs.replace(self.origin, blueprint=blueprint)
             case _:
                 self.ended = entry
 

@@ -47,6 +47,7 @@ from stepwell.model.entries import (
     Intended,
     MetadataChanged,
     Patched,
+    Pinned,
     Received,
     Sent,
     Started,
@@ -397,7 +398,7 @@ class FunctionProgram:
                     raise self._mismatch(line)
             case MetadataChanged() | Sent() | Patched() | Dropped() | AttemptFailed() | StepProgressed():
                 pass
-            case Ended() | ContinuedAsNew() | Created() | Started():
+            case Ended() | ContinuedAsNew() | Created() | Started() | Pinned():
                 raise AssertionError(f"{type(entry).__name__} is the driver's business")
             case _:
                 assert_never(entry)

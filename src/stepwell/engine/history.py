@@ -42,6 +42,7 @@ from stepwell.model.entries import (
     MetadataChanged,
     OpenHook,
     Patched,
+    Pinned,
     Received,
     SendSignal,
     Sent,
@@ -136,7 +137,7 @@ class _Fold:
             case _:
                 self._note(entry)
 
-    def _note(self, entry: Started | TimerFired | MetadataChanged | Sent | Patched | Ended) -> None:
+    def _note(self, entry: Started | Pinned | TimerFired | MetadataChanged | Sent | Patched | Ended) -> None:
         seq, at = self._seq, self._at
         match entry:
             case Started(at=began_at):
@@ -151,6 +152,8 @@ class _Fold:
                 self._chunk(stream)
             case Patched(id=id):
                 self.items.append(PatchItem(seq=seq, at=at, id=id))
+            case Pinned():
+                pass
             case Ended():
                 self.end = EndItem(
                     seq=seq, at=at, status=entry.status, value=entry.value, failure=entry.failure, reason=entry.reason

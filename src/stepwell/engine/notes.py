@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 from msgspec import Raw
 
 from stepwell.engine.program import Line
-from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Sent, Started
+from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Pinned, Sent, Started
 from stepwell.model.failures import NULL
+
+
+_URGENT = (Sent, Pinned)
 
 
 class Notes:
@@ -67,8 +70,8 @@ class Notes:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether there are chunks for a stream, which somebody may be reading."""
-        return bool(self._pending) and any(type(note) is Sent for note in self._pending)
+        """Whether there are chunks for a stream, which somebody may be reading; or all else depends on a note."""
+        return bool(self._pending) and any(type(note) in _URGENT for note in self._pending)
 
     def take(self) -> list[Entry]:
         """The notes that the journal lacks, in order; each once."""
@@ -87,6 +90,10 @@ class Notes:
     def started(self, at: int) -> None:
         """The body begins later than the journal lets expect. Noted before anything else."""
         self._pending.append(Started(at=at))
+
+    def pinned(self, blueprint: Raw) -> None:
+        """The run goes by this blueprint, which the journal does not say yet."""
+        self._pending.append(Pinned(blueprint=blueprint))
 
     def set_metadata(self, key: str, value: Raw) -> None:
         """Set a key; null removes it."""

@@ -27,6 +27,7 @@ from stepwell.model.entries import (
     Intended,
     OpenHook,
     Patched,
+    Pinned,
     Received,
     SendSignal,
     StartChild,
@@ -210,7 +211,7 @@ def _divided(frames: Sequence[Frame], cut: _Cut) -> tuple[list[Frame], list[Entr
             continue
         if number == cut.frame:
             # Patches are noted at the end of a frame, for calls that may have come before the cut.
-            rest = [entry for entry in entries[cut.entry :] if isinstance(entry, Patched)]
+            rest = [entry for entry in entries[cut.entry :] if isinstance(entry, Patched | Pinned)]
             kept.append(structs.replace(frame, entries=(*entries[: cut.entry], *rest)))
             entries = entries[cut.entry :]
         late.extend(entries)

@@ -138,6 +138,7 @@ class Line(Struct, frozen=True):
 
 class Origin(Struct, frozen=True, kw_only=True):
     """What a generation of a run starts from: constant over all its replays. `born_at`: when the run was created.
+    `blueprint`: the one that it goes by, if that is written down.
 
     `started_at`: when the body began; `is_late`: the journal does not say so yet. `unread` and `early` are messages
     that came before that, to the generation before and to this one.
@@ -147,6 +148,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     base: int
     created: Created
     input: Raw
+    blueprint: Raw = NULL
     seed: str
     started_at: int
     born_at: int

@@ -35,7 +35,7 @@ class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t
 
 class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=True):
     """Always the first entry. `seed` (hex) feeds `ctx.random`, `ctx.uuid4` and hook tokens; it is secret. The body does
-    not begin before `not_before`, whatever messages come."""
+    not begin before `not_before`, whatever messages come. `blueprint` is the one that the run goes by to its end."""
 
     workflow: str
     version: str = ""
@@ -45,6 +45,7 @@ class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=Tr
     deadline: int | None = None
     not_before: int = 0
     forked_from: RunId | None = None
+    blueprint: Raw = NULL
     tags: dict[str, str] = {}
     metadata: dict[str, Raw] = {}
 
@@ -58,6 +59,13 @@ class Started(_Entry, tag="started", frozen=True, kw_only=True, omit_defaults=Tr
     """
 
     at: int
+
+
+class Pinned(_Entry, tag="pinned", frozen=True, kw_only=True, omit_defaults=True):
+    """The run goes by this blueprint to its end. Of runs that were started by somebody who did not have it: the worker
+    that began the run says so, before anything depends on it."""
+
+    blueprint: Raw
 
 
 class StepCompleted(_Entry, tag="step", frozen=True, kw_only=True, omit_defaults=True):
@@ -124,6 +132,7 @@ class StartChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     input: Raw = NULL
     on_parent_end: str = "cancel"
     awaited: bool = True
+    blueprint: Raw = NULL
 
 
 class CancelChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="cancel_child"):
@@ -241,6 +250,7 @@ class Ended(_Entry, tag="ended", frozen=True, kw_only=True, omit_defaults=True):
 Entry = (
     Created
     | Started
+    | Pinned
     | StepCompleted
     | StepFailed
     | AttemptFailed

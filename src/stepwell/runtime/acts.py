@@ -116,6 +116,7 @@ class Acts:
             workflow=act.workflow,
             version=act.version,
             input=act.input,
+            blueprint=act.blueprint,
             seed=self._backend.clock.random_bytes(16).hex(),
             parent=parent,
         )

@@ -15,7 +15,7 @@ from msgspec import structs
 from stepwell import backends
 from stepwell.authoring.messages import Event
 from stepwell.authoring.registry import Registry
-from stepwell.authoring.workflows import Workflow, WorkflowRef
+from stepwell.authoring.workflows import Definition, WorkflowRef
 from stepwell.codec import Codec
 from stepwell.errors import DefinitionError, RunConflictError, StepwellError
 from stepwell.model.durations import Duration, duration_ms
@@ -284,6 +284,7 @@ class Stepwell:
             workflow=ref.id,
             version=ref.spec.version,
             input=self.registry.input_of(ref, given),
+            blueprint=self.registry.snapshot_of(ref),
             seed=clock.random_bytes(16).hex(),
             deadline=None if timeout_ms is None else now + delay_ms + timeout_ms,
             not_before=now + delay_ms if delay_ms else 0,
@@ -315,7 +316,7 @@ class Stepwell:
         return RunId(id)
 
     def _find(self, workflow: WorkflowRef[Any, Any] | str, version: str) -> WorkflowRef[Any, Any]:
-        if isinstance(workflow, Workflow):
+        if isinstance(workflow, Definition):
             if self.registry.find(workflow.id, workflow.spec.version) is not workflow:
                 self.registry.add(workflow)
             return workflow

@@ -12,15 +12,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.authoring.context import function_program
+from stepwell.authoring.programs import program_of
 from stepwell.authoring.registry import Registry
-from stepwell.authoring.workflows import Workflow
+from stepwell.authoring.workflows import Definition
 from stepwell.codec import Codec
 from stepwell.engine.fold import Fold
 from stepwell.engine.function import FunctionProgram
 from stepwell.engine.mismatch import Difference
 from stepwell.engine.prefix import generation_start
-from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, StepCommand
+from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, Program, StepCommand
 from stepwell.errors import ActivationError, SpinError
 from stepwell.model.entries import Created, Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
@@ -52,7 +52,7 @@ class ReplayReport(Struct, frozen=True, kw_only=True):
 
 def replay(
     journal: bytes | RunExport,
-    workflow: Workflow[Any, Any],
+    workflow: Definition[Any, Any],
     *,
     include: Sequence[object] = (),
     codec: Codec | None = None,
@@ -69,7 +69,7 @@ def replay(
 def replay_frames(
     run: RunId,
     frames: Sequence[tuple[int, Frame]],
-    workflow: Workflow[Any, Any],
+    workflow: Definition[Any, Any],
     registry: Registry,
     *,
     status: Status = "waiting",
@@ -77,9 +77,11 @@ def replay_frames(
     """Run a workflow through the frames of one generation, the first of which begins it. `status` is the run's."""
     fold = Fold(run, frames)
     begins = fold.begin()
-    program = function_program(workflow, registry, fold.origin, impure_check=True)
-    program.loop.fast = False
-    asked = program.record_arguments()
+    program = program_of(workflow, registry, fold.origin, impure_check=True)
+    asked: Mapping[CommandId, int] = {}
+    if isinstance(program, FunctionProgram):
+        program.loop.fast = False
+        asked = program.record_arguments()
     lines = [*begins, *fold.held]  # what a paused run holds back, it will meet when it is resumed
     has_begun = _has_begun(frames, fold, status)
     error: str | None = None
@@ -165,7 +167,7 @@ def _end_differs(outcome: Outcome | None, ended: Ended) -> Difference | None:
     return Difference(why=f"the run ended as {ended.status}; the code {_SAYS[found]}", cure=_VERSION)
 
 
-def _breaks_off(program: FunctionProgram) -> Difference | None:
+def _breaks_off(program: Program) -> Difference | None:
     """How the code would spoil a run that goes on."""
     if isinstance(program.outcome, Failed):
         return Difference(why=f"the code fails the run, which was going on: {program.outcome.failure}", cure=_VERSION)

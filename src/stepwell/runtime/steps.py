@@ -18,8 +18,9 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import NODEFAULT, Raw
 
+from stepwell.authoring.bound import BoundStep
 from stepwell.authoring.messages import Stream
-from stepwell.authoring.registry import BoundStep, Registry
+from stepwell.authoring.registry import Registry
 from stepwell.authoring.running import StepContext, enter_step, leave_step
 from stepwell.codec import failure_of
 from stepwell.engine.program import StepCommand

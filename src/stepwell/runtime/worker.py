@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType, structs
 
-from stepwell.authoring.context import function_program
+from stepwell.authoring.programs import make_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import failure_of
 from stepwell.engine.driver import Driver
@@ -340,12 +340,7 @@ class Worker:
             activation.begin(read_at)
 
     def _make_program(self, origin: Origin) -> Program:
-        created = origin.created
-        workflow = self.registry.find(created.workflow, created.version)
-        assert workflow is not None, "checked before the driver was made"
-        return function_program(
-            workflow, self.registry, origin, on_log=_log.warning, impure_check=self.options.impure_check
-        )
+        return make_program(self.registry, origin, on_log=_log.warning, impure_check=self.options.impure_check)
 
     async def _without_suspects(self, heads: Sequence[Head]) -> Sequence[Head]:
         """Runs that were claimed several times without progress are tried one at a time, the least suspect first, so

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepwell.authoring.registry import BoundStep, Registry
+from stepwell.authoring.bound import BoundStep
+from stepwell.authoring.registry import Registry
 from stepwell.authoring.running import current_step
 from stepwell.authoring.steps import Step
 from stepwell.codec import Codec
@@ -87,6 +88,11 @@ class FakingRegistry(Registry):
             if step.spec.key is None:
                 self._doubles[key] = double
         return double
+
+    def step_binder(self, origin: Origin) -> tuple[object, Callable[[Step[..., Any]], BoundStep]]:
+        """The doubles for the nodes of this run."""
+        fakes = self._fakes_of(origin)
+        return id(fakes), lambda step: self._double(step, fakes)
 
     def _fakes_of(self, origin: Origin) -> Fakes:
         run = origin.run

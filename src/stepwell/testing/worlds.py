@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import inspect
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any, Self, TypeVar, get_args
 
 from msgspec import Struct
 
-from stepwell.authoring.workflows import Workflow, WorkflowRef
+from stepwell.authoring.blueprints import Blueprint
+from stepwell.authoring.workflows import Definition, Workflow, WorkflowRef
 from stepwell.codec import Codec
 from stepwell.engine.purity import cure_of
 from stepwell.errors import NotDurableError
@@ -128,7 +129,7 @@ class TestApp(Stepwell):
 
     def prepare(self, workflow: WorkflowRef[Any, Any], run: RunId, fakes: Fakes) -> None:
         """Register what the workflow's code can see, as `include=[__name__]` would, and the fakes of a run."""
-        if isinstance(workflow, Workflow):
+        if isinstance(workflow, Definition):
             for found in _within_reach(workflow):
                 if self.registry.find(found.id, found.spec.version) is not found:
                     self.registry.add(found)
@@ -163,14 +164,19 @@ class TestApp(Stepwell):
         self._world.fail(NotDurableError(f"run {run} calls {call}: {cure}"))
 
 
-def _within_reach(workflow: Workflow[Any, Any]) -> list[Workflow[Any, Any]]:
+def _within_reach(workflow: Definition[Any, Any]) -> list[Definition[Any, Any]]:
     found = [workflow]
     for each in found:
-        code = inspect.unwrap(each.fn)
-        inner = inspect.getclosurevars(code).nonlocals.values()
+        inner = _enclosed(each)
         outer = vars(sys.modules[each.__module__]).values() if each.__module__ in sys.modules else ()
-        found.extend(item for item in (*inner, *outer) if isinstance(item, Workflow) and item not in found)
+        found.extend(item for item in (*inner, *outer) if isinstance(item, Definition) and item not in found)
     return found
+
+
+def _enclosed(workflow: Definition[Any, Any]) -> Iterable[object]:
+    if isinstance(workflow, Workflow):
+        return inspect.getclosurevars(inspect.unwrap(workflow.fn)).nonlocals.values()
+    return workflow.subflows.values() if isinstance(workflow, Blueprint) else ()
 
 
 def _waiting(head: Head) -> str:

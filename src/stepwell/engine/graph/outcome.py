@@ -25,11 +25,13 @@ class NodeOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Child(NamedTuple):
-    """A node that is a workflow: a child run. `encode` turns the node's input into the child's."""
+    """A node that is a workflow: a child run. `encode` turns the node's input into the child's; `blueprint` is what the
+    child is pinned to."""
 
     workflow: str
     version: str
     encode: Callable[[Raw], Raw]
+    blueprint: Raw = NULL
 
 
 Binding = StepDefinition | Child

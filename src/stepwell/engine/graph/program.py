@@ -8,6 +8,7 @@ stepper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 from zlib import crc32
 
@@ -68,8 +69,16 @@ class NodeEvent(Struct, frozen=True):
     payload: dict[str, Any]
 
 
+class Watches(Enum):
+    """What of the things that happen is kept in `events`: nothing, what happens from now on, or history, too."""
+
+    NOTHING = "nothing"
+    NEWS = "news"
+    HISTORY = "history"
+
+
 class GraphProgram:
-    """One generation of a run whose workflow is a blueprint. `watches`: keep what happens in `events`."""
+    """One generation of a run whose workflow is a blueprint. `snapshot` is that, as a run without one is to have it."""
 
     __slots__ = (
         "_abandoned",
@@ -90,11 +99,12 @@ class GraphProgram:
         "origin",
         "outcome",
         "plan",
+        "snapshot",
     )
     impure: Sequence[str] = ()
 
     def __init__(
-        self, plan: Plan, origin: Origin, host: GraphHost, *, watches: bool = False, watches_history: bool = False
+        self, plan: Plan, origin: Origin, host: GraphHost, *, snapshot: Raw = NULL, watches: Watches = Watches.NOTHING
     ) -> None:
         self.plan = plan
         self.origin = origin
@@ -105,15 +115,16 @@ class GraphProgram:
         self.inbox = Inbox()
         self.events: list[NodeEvent] = []
         self.history: Sequence[Line] = ()
-        self._watches = watches
-        self._is_watching = watches_history
+        self.snapshot = snapshot
+        self._watches = watches is not Watches.NOTHING
+        self._is_watching = watches is Watches.HISTORY
         self._seq = origin.base
         self._commands: list[Command] = []
         self._abandoned: dict[CommandId, None] = {}
         self._acts: dict[CommandId, Act] = {}
         self._known_children: dict[CommandId, RunId] | None = None
         self._timers = Timers()
-        self.machine = Machine(self, self._watch if watches or watches_history else None)
+        self.machine = Machine(self, self._watch if self._watches else None)
 
     # --- the Program interface
 
@@ -127,6 +138,8 @@ class GraphProgram:
             self.inbox.put(received)
         if origin.is_late:
             self.notes.started(at)
+        if origin.blueprint == NULL and self.snapshot != NULL:
+            self.notes.pinned(self.snapshot)
         self._start_deadline(at)
         if self.outcome is None:
             self.machine.start(self.machine.root, self.host.plain(origin.input))
@@ -153,13 +166,13 @@ class GraphProgram:
         return commands
 
     def take_notes(self) -> list[Entry]:
-        """A late start; there is nothing else that a blueprint notes."""
+        """A late start, and by which blueprint; there is nothing else that a blueprint notes."""
         return self.notes.take()
 
     @property
     def has_urgent_notes(self) -> bool:
-        """Never: a blueprint has no streams of its own."""
-        return False
+        """Whether the journal does not yet say by which blueprint the run goes."""
+        return self.notes.is_urgent
 
     @property
     def metadata(self) -> dict[str, Raw]:
@@ -404,7 +417,13 @@ class GraphProgram:
             self.machine.fail_with(visit, error)
             return
         child = self._child_id(visit.id)
-        act = StartChild(child=child, workflow=binding.workflow, version=binding.version, input=input)
+        act = StartChild(
+            child=child,
+            workflow=binding.workflow,
+            version=binding.version,
+            input=input,
+            blueprint=binding.blueprint,
+        )
         visit.status = "running"
         self._act(visit.id, act)
         timeout = visit.node.node.config.timeout

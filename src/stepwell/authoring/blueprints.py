@@ -1,0 +1,382 @@
+"""Blueprints: workflows as data, built in Python or read from JSON.
+
+A blueprint is a JSON document and the implementations that its nodes name. The document is the truth: what is built
+here is what `to_json()` gives, and what was read comes out again as it was, unknown fields included.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast
+
+from stepwell.authoring.implementations import Implementation, found_implementations, implementation_name
+from stepwell.authoring.messages import Event, Signal
+from stepwell.authoring.workflows import Definition, DefinitionKeywords, workflow_spec
+from stepwell.engine.graph.analysis import Analysis, analyze
+from stepwell.engine.graph.findings import Finding
+from stepwell.engine.graph.lint import lint
+from stepwell.errors import BlueprintError, DefinitionError
+from stepwell.formats.flowcraft import graph_of, parse_document, read
+from stepwell.model.blueprints import Graph
+from stepwell.model.durations import Duration, duration_ms
+from stepwell.model.policies import Retry
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Json = dict[str, Any]
+Join = Literal["all", "any"]
+
+
+class RouteKeywords(TypedDict, total=False):
+    """What any node that does work may have. `fallback` is the id of the node that takes over if it fails for good.
+    With `join="any"` it runs once the first edge to it is taken, else when all of them are decided."""
+
+    fallback: str
+    join: Join
+
+
+class NodeKeywords(RouteKeywords, total=False):
+    """The options of a node.
+
+    `inputs` says where its input comes from: a node's id, a path into its output, a key of the state, or these by
+    field. `uses` is the name of the implementation in the JSON. `timeout` bounds one attempt.
+    """
+
+    uses: str
+    params: Mapping[str, Any]
+    inputs: str | Mapping[str, str]
+    retry: Retry
+    timeout: Duration
+
+
+class BatchKeywords(TypedDict, total=False):
+    """The options of a batch. At most `concurrency` items run at a time; with `chunk_size` the next so many begin when
+    those before have ended. `output_key` keeps the results in the state, too. `retry` and `timeout` are an item's.
+    The first failure fails the batch; with `settle`, there is `{"value"}` or `{"error"}` for each item."""
+
+    output_key: str
+    concurrency: int
+    chunk_size: int
+    settle: bool
+    retry: Retry
+    timeout: Duration
+
+
+class BlueprintKeywords(DefinitionKeywords, total=False):
+    """The options of a blueprint, besides those of any workflow; see `Blueprint`."""
+
+    input: Any
+    output: Any
+    result: str | Mapping[str, str] | None
+    concurrency: int | None
+
+
+class Blueprint(Definition[In, Out], Generic[In, Out]):
+    """A workflow as nodes and edges. Started, listed and forked as any workflow; awaited in one, it is a child run.
+
+    `input` and `output` are types, for those who start it. `result` names the node whose output is the run's, or the
+    nodes by key; without it, that of the node where the run ended (by id, if it ended at several). `concurrency` bounds
+    the nodes that run at the same time. The other options are those of `@workflow`.
+    """
+
+    def __init__(self, id: str, **options: Unpack[BlueprintKeywords]) -> None:
+        input, output = options.pop("input", Any), options.pop("output", Any)
+        result, concurrency = options.pop("result", None), options.pop("concurrency", None)
+        super().__init__(id, input=input, output=output)
+        self.spec = workflow_spec(id, options)
+        self.implementations: dict[str, Implementation] = {}
+        self.subflows: dict[str, Blueprint[Any, Any]] = {}
+        metadata: Json = {"version": self.spec.version} if self.spec.version else {}
+        if concurrency is not None:
+            metadata["concurrency"] = concurrency
+        if result is not None:
+            metadata["output"] = result if isinstance(result, str) else dict(result)
+        self._document: Json = {"id": self.spec.id, "nodes": [], "edges": []}
+        if metadata:
+            self._document["metadata"] = metadata
+        self._batches: set[str] = set()
+        self._loops: dict[str, tuple[str, str]] = {}
+        self._graph: Graph | None = None
+        self.__module__ = _module(inspect.currentframe())
+
+    @classmethod
+    def from_json(
+        cls,
+        text: str | bytes | Mapping[str, Any],
+        *,
+        include: Iterable[object] = (),
+        **options: Unpack[BlueprintKeywords],
+    ) -> Blueprint[Any, Any]:
+        """A blueprint from its JSON, or from the object that this makes. Files of Flowcraft load unchanged.
+
+        `include` is where implementations are looked for, by the names that `uses` gives: modules or module names
+        (their public functions, classes, steps and workflows), single ones, other blueprints, or a dict by name. Those
+        of the app that includes the blueprint count, too. `BlueprintError` lists the mistakes with their places.
+        """
+        document = dict(copy.deepcopy(text)) if isinstance(text, Mapping) else parse_document(text)
+        given = found_implementations(include)
+        graph = graph_of(document, implementations=given)
+        if graph.version:
+            options.setdefault("version", graph.version)
+        made = Blueprint[Any, Any](graph.id, **options)
+        made._document = document
+        made.implementations = given
+        made.subflows = {name: item for name, item in given.items() if isinstance(item, Blueprint)}
+        return made
+
+    # --- building
+
+    def node(self, id: str, implementation: Implementation | str, **options: Unpack[NodeKeywords]) -> Self:
+        """Add a node: a step, a function of `NodeContext`, a class with `exec`, a workflow (a child run), a blueprint
+        (a subflow), or the name that `uses` shall give. See `NodeKeywords` for the options."""
+        _check_options(options, NodeKeywords, f"node {id!r}")
+        config = _config(options)
+        if isinstance(implementation, Blueprint):
+            self.subflows[implementation.id] = implementation
+            return self._add(id, "subflow", params={"blueprintId": implementation.id}, config=config)
+        name = self._name(implementation, options.get("uses"), id)
+        return self._add(id, name, params=options.get("params"), inputs=options.get("inputs"), config=config)
+
+    def edge(
+        self,
+        source: str,
+        target: str,
+        *,
+        action: str | None = None,
+        condition: str | None = None,
+        transform: str | None = None,
+    ) -> Self:
+        """Lead from one node to another: if the source's action is `action` and the condition holds. `transform` is an
+        expression for the target's input. Both nodes may be added later."""
+        edge = {"source": source, "target": target, "action": action, "condition": condition, "transform": transform}
+        self._changed()
+        self._edges.append({key: value for key, value in edge.items() if value is not None})
+        return self
+
+    def batch(self, id: str, worker: Implementation | str, *, over: str, **options: Unpack[BatchKeywords]) -> Self:
+        """Do `worker` for each item of a list, which `over` names as `inputs` do. The output is the list of results, in
+        order. See `BatchKeywords` for the options."""
+        _check_options(options, BatchKeywords, f"batch {id!r}")
+        name = self._name(worker, None, id)
+        output_key = options.get("output_key")
+        scatter, gather = f"{id}_scatter", f"{id}_gather"
+        params = {
+            "workerUsesKey": name,
+            "gatherNodeId": gather,
+            "outputKey": output_key,
+            "chunkSize": options.get("chunk_size"),
+            "concurrency": options.get("concurrency"),
+            "settle": options.get("settle") or None,
+        }
+        self._add(scatter, "batch-scatter", params=_given(params), inputs=over, config=_config(options))
+        self._add(gather, "batch-gather", params=_given({"gatherNodeId": gather, "outputKey": output_key}))
+        self._edges.append({"source": scatter, "target": gather})
+        self._batches.add(id)
+        return self
+
+    def loop(self, id: str, *, start: str, end: str, condition: str, max_iterations: int | None = None) -> Self:
+        """Repeat the nodes from `start` to `end` while the condition holds. An edge to `id` checks it first; an edge
+        to `start` runs them once before. Edges that leave `id` go on after the loop."""
+        params = _given({"condition": condition, "maxIterations": max_iterations})
+        self._add(id, "loop-controller", params=params, config={"joinStrategy": "any"})
+        self._edges.append({"source": end, "target": id})
+        self._edges.append({"source": id, "target": start, "action": "continue"})
+        self._loops[id] = (start, end)
+        return self
+
+    def subflow(
+        self,
+        id: str,
+        blueprint: Blueprint[Any, Any] | str,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        outputs: Mapping[str, str] | None = None,
+        **options: Unpack[RouteKeywords],
+    ) -> Self:
+        """Run another blueprint as a part of this run. Without `inputs` it gets the node's input; with them, its state
+        begins with these keys. `outputs` names what of it this blueprint's state gets."""
+        name = blueprint if isinstance(blueprint, str) else blueprint.id
+        if isinstance(blueprint, Blueprint):
+            self.subflows[name] = blueprint
+        params = {"blueprintId": name, "inputs": _plain(inputs), "outputs": _plain(outputs)}
+        return self._add(id, "subflow", params=_given(params), config=_config(options))
+
+    def wait(
+        self, id: str, source: Signal[Any] | Event[Any] | str | None = None, *, timeout: Duration | None = None
+    ) -> Self:
+        """Wait until `handle.resume(id, ...)`, or for a signal or an event. What comes is the output; its field
+        `action`, if there is one, selects the edges. Past `timeout` the action is "timeout", if an edge has it;
+        otherwise the node fails. A wait after a webhook waits for its call."""
+        name = None if source is None else source if isinstance(source, str) else source.name
+        params = {
+            "eventName": name if isinstance(source, Event) else None,
+            "signal": None if isinstance(source, Event) else name,
+            "timeout": None if timeout is None else duration_ms(timeout, what=f"wait {id!r}: timeout"),
+        }
+        return self._add(id, "wait", params=_given(params))
+
+    def sleep(self, id: str, duration: Duration) -> Self:
+        """Go on after this long; the input passes through."""
+        return self._add(id, "sleep", params={"duration": duration_ms(duration, what=f"sleep {id!r}")})
+
+    def webhook(self, id: str) -> Self:
+        """Make an address that can be called from outside; the output is `{"url", "token", "event"}`. A wait that
+        follows gets the call, also one that came early."""
+        return self._add(id, "webhook")
+
+    def set(self, id: str, **values: str) -> Self:
+        """Compute keys of the state from expressions, without a step."""
+        return self._add(id, "set", params={"values": values})
+
+    # --- what it is
+
+    @property
+    def document(self) -> Json:
+        """The blueprint as a JSON object, complete; not to be changed."""
+        document = dict(self._document)
+        document["edges"] = self._wired_edges() if self._batches or self._loops else document.get("edges", [])
+        return document
+
+    @property
+    def graph(self) -> Graph:
+        """The blueprint as checked values. `BlueprintError` lists what is wrong with it."""
+        if self._graph is None:
+            self._graph = graph_of(self.document, implementations=self.implementations)
+            if not self._graph.nodes:
+                raise BlueprintError(f"blueprint {self.id!r} has no nodes")
+        return self._graph
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The document as text. What `from_json` read comes out with the same content, in the same order."""
+        return json.dumps(self.document, indent=indent, ensure_ascii=False)
+
+    def all_blueprints(self) -> Iterator[Blueprint[Any, Any]]:
+        """This one and its subflows, at any depth."""
+        seen: dict[str, Blueprint[Any, Any]] = {}
+        todo: list[Blueprint[Any, Any]] = [self]
+        while todo:
+            blueprint = todo.pop()
+            if blueprint.id not in seen:
+                seen[blueprint.id] = blueprint
+                todo.extend(blueprint.subflows.values())
+        yield from seen.values()
+
+    # --- looking at it
+
+    def lint(self, *, keys: Iterable[str] = ()) -> list[Finding]:
+        """What is wrong or doubtful. `keys` are names that the run's input will have."""
+        draft = read(self.document)
+        return lint(
+            draft.graph,
+            implementations=set(self.implementations),
+            blueprints={blueprint.id for blueprint in self.all_blueprints()},
+            keys=set(keys),
+            paths=(draft.node_paths, draft.edge_paths),
+        )
+
+    def analyze(self) -> Analysis:
+        """Cycles, starts, ends and what cannot be reached."""
+        return analyze(self.graph)
+
+    def __repr__(self) -> str:
+        version = f" v{self.spec.version}" if self.spec.version else ""
+        return f"<blueprint {self.id}{version}>"
+
+    # --- inside
+
+    @property
+    def _edges(self) -> list[Json]:
+        edges = self._document.setdefault("edges", [])
+        if isinstance(edges, dict):
+            edges = self._document["edges"] = list(edges.values())
+        return cast("list[Json]", edges)
+
+    def _add(
+        self,
+        id: str,
+        uses: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        inputs: str | Mapping[str, str] | None = None,
+        config: Json | None = None,
+    ) -> Self:
+        self._changed()
+        nodes = self._document.setdefault("nodes", [])
+        if isinstance(nodes, dict):
+            nodes = self._document["nodes"] = [{"id": key, **item} for key, item in nodes.items()]
+        if any(node.get("id") == id for node in nodes):
+            raise BlueprintError(f"blueprint {self.id!r} has a node {id!r} already; ids are given once")
+        node = {"id": id, "uses": uses, "params": _plain(params), "inputs": _plain(inputs), "config": config}
+        nodes.append({key: value for key, value in node.items() if value})
+        return self
+
+    def _changed(self) -> None:
+        self._graph = None
+
+    def _name(self, implementation: Implementation | str, uses: str | None, id: str) -> str:
+        if isinstance(implementation, str):
+            return implementation
+        name = uses or implementation_name(implementation)
+        if not name:
+            raise DefinitionError(f"node {id!r}: {implementation!r} has no name of its own; give uses=")
+        present = self.implementations.setdefault(name, implementation)
+        if present is not implementation:
+            raise DefinitionError(f"node {id!r}: another implementation is called {name!r}; give one of them uses=")
+        return name
+
+    def _wired_edges(self) -> list[Json]:
+        """Edges of a batch are those of its two nodes; edges that leave a loop are taken when it ends."""
+        wired = []
+        for edge in self._edges:
+            edge = dict(edge)
+            if edge["source"] in self._batches:
+                edge["source"] = f"{edge['source']}_gather"
+            if edge["target"] in self._batches:
+                edge["target"] = f"{edge['target']}_scatter"
+            if edge["source"] in self._loops and "action" not in edge:
+                edge["action"] = "break"
+            wired.append(edge)
+        return wired
+
+
+def _config(options: Mapping[str, Any]) -> Json:
+    config: Json = {}
+    if (retry := options.get("retry")) is not None:
+        config["maxRetries"] = retry.attempts
+        if retry.attempts > 1:
+            config["retryDelay"] = duration_ms(retry.first_delay)
+            config["backoff"] = retry.backoff
+            config["maxDelay"] = duration_ms(retry.max_delay)
+    if (timeout := options.get("timeout")) is not None:
+        config["timeout"] = duration_ms(timeout, what="timeout")
+    if (fallback := options.get("fallback")) is not None:
+        config["fallback"] = fallback
+    if (join := options.get("join")) is not None:
+        config["joinStrategy"] = join
+    return config
+
+
+def _check_options(options: Mapping[str, Any], known: type[Any], what: str) -> None:
+    names = sorted(known.__annotations__)
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise DefinitionError(f"{what} has no option {unknown[0]!r}; there are: {', '.join(names)}")
+
+
+def _given(values: Mapping[str, Any]) -> Json:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _module(frame: Any) -> str:
+    """The module that makes a blueprint, for messages."""
+    caller: Any = frame
+    while caller is not None and caller.f_globals.get("__name__") == __name__:
+        caller = caller.f_back
+    return "" if caller is None else str(caller.f_globals.get("__name__", ""))

@@ -1,0 +1,65 @@
+"""Where the implementations of a blueprint's nodes come from: names in modules, never imports by a file's will."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+from stepwell.authoring.steps import Step
+from stepwell.authoring.workflows import WorkflowRef
+from stepwell.errors import DefinitionError
+
+Implementation = Step[..., Any] | WorkflowRef[Any, Any] | type[Any] | Callable[..., Any]
+"""A step, a workflow, a class with `exec`, or a function of `NodeContext`."""
+
+
+def implementation_name(implementation: Implementation) -> str:
+    """The name by which a blueprint's `uses` calls it; empty if it has none."""
+    if isinstance(implementation, WorkflowRef):
+        return implementation.id
+    inner: Any = implementation
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    name = str(getattr(inner, "__name__", type(inner).__name__))
+    return "" if name == "<lambda>" else name
+
+
+def found_implementations(include: Iterable[object]) -> dict[str, Implementation]:
+    """All implementations in what was given, by name. `DefinitionError` if two have one name."""
+    found: dict[str, Implementation] = {}
+    for item in include:
+        for name, implementation in _of(item):
+            present = found.setdefault(name, implementation)
+            if present is not implementation:
+                raise DefinitionError(
+                    f"two implementations are called {name!r}; include them by a dict with other names"
+                )
+    return found
+
+
+def _of(item: object) -> Iterable[tuple[str, Any]]:
+    if isinstance(item, str):
+        item = sys.modules.get(item) or importlib.import_module(item)
+    if isinstance(item, Mapping):
+        return [(str(name), value) for name, value in item.items()]
+    if isinstance(item, ModuleType):
+        return [pair for name, value in vars(item).items() for pair in _in_module(item, name, value)]
+    if callable(item) and (name := implementation_name(item)):
+        return [(name, item)]
+    raise DefinitionError(f"include holds {item!r}; give modules, module names, nodes, blueprints, or a dict of nodes")
+
+
+def _in_module(module: ModuleType, name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """What a module offers: what it defines itself, under its own name, and all steps and workflows in it."""
+    if isinstance(value, Step | WorkflowRef):
+        own = implementation_name(value)
+        return [(own, value), (name, value)] if name != own and not name.startswith("_") else [(own, value)]
+    if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+        return ()
+    is_node = inspect.isfunction(value) or (inspect.isclass(value) and callable(getattr(value, "exec", None)))
+    return [(name, value)] if is_node else ()
