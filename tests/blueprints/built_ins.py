@@ -62,10 +62,10 @@ def _webhook(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply:
 
 def _subflow(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply | Failing:
     names = vertex.params.get("inputs")
+    state = dict(input) if isinstance(input, dict) else {}
     if names:
         found = {key: flow.lookup(name) for key, name in names.items()}
-        input = {key: value for key, value in found.items() if value is not UNSET}
-    state = dict(input) if isinstance(input, dict) else {}
+        input, state = None, {key: value for key, value in found.items() if value is not UNSET}
     child = type(flow)(flow.world, vertex.params["blueprintId"], input, state, f"{visit}/")
     child.run()
     if child.failures:
@@ -87,6 +87,7 @@ def _scatter(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply | Fai
     results: list[Json] = []
     for index, item in enumerate(items):
         name = f"{base}[{index}]"
+        flow.world.steps.add(name)
         try:
             reply = flow.attempts(vertex.params["workerUsesKey"], vertex, item, {})
         except FatalError as error:
@@ -101,7 +102,7 @@ def _scatter(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply | Fai
             flow.world.visits[name] = "completed"
             results.append({"value": reply.output} if vertex.params.get("settle") else reply.output)
     flow.batches[vertex.params["gatherNodeId"]] = results
-    return Reply(None)
+    return Reply({"gatherNodeId": vertex.params["gatherNodeId"], "hasMore": False})
 
 
 def _gather(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply:

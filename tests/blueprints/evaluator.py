@@ -32,7 +32,8 @@ _CODES = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%:[]/~"})
 
 @dataclass
 class Evaluation:
-    """What is known after a run. `visits` holds the end of each visit by its id, `failures` the messages of the nodes
+    """What is known after a run. `visits` holds the end of each visit by its id, `steps` the visits
+    that an implementation was called for, `failures` the messages of the nodes
     that failed for good, `outputs` and `states` the latest of each node of the outermost blueprint."""
 
     status: str = "completed"
@@ -43,6 +44,7 @@ class Evaluation:
     states: dict[str, str] = field(default_factory=dict)
     state: dict[str, Json] = field(default_factory=dict)
     visits: dict[str, str] = field(default_factory=dict)
+    steps: set[str] = field(default_factory=set)
 
 
 class World:
@@ -53,6 +55,7 @@ class World:
         self.script = script
         self.functions = functions
         self.visits: dict[str, str] = {}
+        self.steps: set[str] = set()
 
 
 def evaluate(
@@ -67,7 +70,7 @@ def evaluate(
     world = World({document["id"]: document, **(blueprints or {})}, script or {}, functions)
     state = dict(input) if isinstance(input, dict) else {}
     flow = Flow(world, document["id"], input, state)
-    result = Evaluation(visits=world.visits)
+    result = Evaluation(visits=world.visits, steps=world.steps)
     try:
         flow.run()
         result.value = None if flow.failures else flow.result()
@@ -115,7 +118,8 @@ class Flow:
 
     def _is_terminal(self, id: str) -> bool:
         is_spare = bool(self.reading.served_by(id)) and not self.reading.into(id)
-        return not self.reading.out_of(id) and not is_spare
+        inside = self.reading.bodies.get(id, ())
+        return all(link.target in inside for link in self.reading.out_of(id)) and not is_spare
 
     # --- settling
 
@@ -219,11 +223,9 @@ class Flow:
         return {key: value for key, value in values.items() if value is not UNSET}
 
     def input_of(self, vertex: Vertex, taken: list[tuple[Link, Passing]], has_links: bool) -> Json:
-        changed = [passing.value for link, passing in taken if link.transform]
-        if changed:
-            return changed[-1]
         if vertex.inputs:
-            return self.mapped_input(vertex)
+            changed = [passing.value for link, passing in taken if link.transform]
+            return changed[-1] if changed else self.mapped_input(vertex)
         if taken:
             return taken[-1][1].value
         return None if has_links else self.input
@@ -294,6 +296,7 @@ class Flow:
         try:
             if built_in is not None:
                 return built_in(self, vertex, visit, input)
+            self.world.steps.add(visit)
             return self.attempts(vertex.uses, vertex, input)
         except Stopped:
             raise

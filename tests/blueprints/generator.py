@@ -125,8 +125,7 @@ class Grower(Sheet):
     def writer(self, region: Region, place: Place, budget: int) -> list[Member]:
         id = self.name()
         keys = {f"k{i}_{self.shared.counter}": "number" for i in range(self.rng.randint(1, 3))}
-        gone = f"k0_{self.shared.counter}" if self.chance(0.1) else None
-        params = {"keys": list(keys), "delete": [gone] if gone else []}
+        params = {"toggle" if self.chance(0.1) else "keys": list(keys)}
         self.node("write", id=id, params=params, inputs=self.inputs(place), config=self.config(place))
         self.attach(place, id)
         return [place.after(id, "number", keys)]
@@ -331,7 +330,7 @@ class Grower(Sheet):
             "count",
             id=count,
             params={"key": key},
-            config={"joinStrategy": "any"} if self.chance(0.4) or place.is_any else {},
+            config={"joinStrategy": "any"} if (self.chance(0.4) and len(place.before) < 2) or place.is_any else {},
         )
         body.members.append(first.after(count, "number", {key: "number"}))
         self.fill(body, rng.randint(0, max(0, min(budget - 3, 8))))
@@ -354,8 +353,8 @@ class Grower(Sheet):
             transform=phrases.value(rng, place.known, None if place.is_any else "input") if self.chance(0.2) else None,
         )
         self.edge(end.id, controller, transform="{back: input}" if self.chance(0.1) else None)
-        if place.is_any and not is_checked_last:
-            self.nodes[-1]["config"] = {"joinStrategy": "any"}
+        if len(place.before) > 1 and not is_checked_last:
+            self.nodes[-1]["config"] = {"joinStrategy": "any" if place.is_any else "all"}
         names = {name: shape for member in [*body.members, end] for name, shape in member.known.items()}
         outputs = {name: shape for member in [*body.members, end] for name, shape in member.outputs.items()}
         after = Place([], {**place.known, **names}, {**place.outputs, **outputs}).after(controller, "any", is_loop=True)

@@ -28,6 +28,7 @@ class Looping:
         self.value: Json = None
         self.output: Json = None
         self.rounds = 0
+        self.visit = ""
 
     def run(self) -> None:
         entries = [link for link in self.flow.reading.into(self.vertex.id) if not self.flow.reading.is_back(link)]
@@ -41,6 +42,7 @@ class Looping:
             self.value = self.flow.input_of(self.vertex, taken, bool(counting))
             inner = self.check()
         else:
+            self.rounds = 1
             inner = Scope(self.vertex.id, self.scope, frozenset(link.index for link in self.onward))
         while inner is not None:
             state = self.iterate(inner)
@@ -59,22 +61,22 @@ class Looping:
         ends = [(link, inner.edges.get(link.index, Passing("skipped"))) for link in backs]
         taken = [link for link, passing in ends if passing.state == "taken"]
         if taken:
-            self.value = self.output = self.flow.outputs[taken[-1].source]
+            self.value = self.output = inner.edges[taken[-1].index].value
             return "taken"
         return "failed" if any(passing.state == "failed" for _, passing in ends) else "skipped"
 
     def check(self) -> Scope | None:
-        """One visit of the controller: the scope of the next iteration, or None."""
-        visit = self.flow.name(self.vertex.id)
+        """What the controller decides: the scope of the next iteration, or None. All of it is one visit."""
+        self.visit = self.visit or self.flow.name(self.vertex.id)
         self.flow.inputs[self.vertex.id] = self.value
         try:
             inner = self._decide()
         except Exception as error:
-            self.flow.states[self.vertex.id] = self.flow.world.visits[visit] = "failed"
+            self.flow.states[self.vertex.id] = self.flow.world.visits[self.visit] = "failed"
             self.flow.failures.append(Failing(str(error), type(error).__name__))
             self.over("failed")
             return None
-        self.flow.world.visits[visit] = "completed"
+        self.flow.world.visits[self.visit] = "completed"
         return inner
 
     def _decide(self) -> Scope | None:

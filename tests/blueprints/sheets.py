@@ -132,9 +132,14 @@ class Sheet:
             fields["action"] = self.rng.choice([*member.actions, *member.actions, "other"])
         if not plain and "condition" not in fields and not member.is_loop and self.chance(0.2):
             fields["condition"] = phrases.condition(self.rng, member.known, member.shape)
-        if not plain and self.chance(0.2):
+        if not plain and self.chance(0.2) and self._sees_inputs(member, target):
             fields["transform"] = phrases.value(self.rng, member.known, "input")
         self.edge(member.id, target, **fields)
+
+    def _sees_inputs(self, member: Member, target: str) -> bool:
+        """Whether a transform on an edge to there looks at nothing that is still going on."""
+        inputs = next((node.get("inputs") for node in self.nodes if node["id"] == target), None)
+        return not isinstance(inputs, str) or inputs.removeprefix("_outputs.") in member.known
 
     def inputs(self, place: Place, share: float = 0.3) -> str | dict[str, str] | None:
         """A mapping of what is settled; a node that any of several begins has to have one."""

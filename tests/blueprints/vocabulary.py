@@ -77,8 +77,9 @@ def _fatal(call: Call) -> Reply:
 
 
 def _write(call: Call) -> Reply:
-    writes = {key: digest(call.input, key) for key in call.params.get("keys", ())}
-    return Reply(digest(call.input), writes=writes, deletes=tuple(call.params.get("delete", ())))
+    gone = tuple(key for key in call.params.get("toggle", ()) if key in call.state)
+    keys = {*call.params.get("keys", ()), *call.params.get("toggle", ())}.difference(gone)
+    return Reply(digest(call.input), writes={key: digest(call.input, key) for key in keys}, deletes=gone)
 
 
 def _count(call: Call) -> Reply:

@@ -302,8 +302,7 @@ def _gather(machine: Machine, visit: Visit) -> None:
     results = space.batches.pop(visit.node.id, None)
     output = visit.input or NULL if results is None else Raw(msgspec.json.encode(results))
     key = visit.node.node.params.get("outputKey")
-    if isinstance(key, str):
-        space.write(key, output)
+    space.write(key if isinstance(key, str) and key else visit.node.id, output)
     if machine.watch is not None:
         machine.watch("batch:finish", {"batchId": visit.node.id.removesuffix("_gather"), "gatherNodeId": visit.node.id})
     machine.finish(visit, output)

@@ -159,10 +159,10 @@ class Machine:
             builtin.item_ended(self, visit)
             return
         node, scope = visit.node, visit.scope
-        space = scope.space
-        space.put_output(node.id, output)
         edge = node.next
         if edge is not None and visit.stands_for is None and node.fallback is None and action is None:
+            space = scope.space
+            space.put_output(node.id, output)
             space.taken.add(edge.index)
             target = edge.target
             if target.is_lone and target.index not in scope.cells:
@@ -278,7 +278,9 @@ class Machine:
             return
         cell.pending -= 1
         if state == TAKEN:
-            if edge.index > cell.order:
+            is_kept = cell.is_made and not is_made and target.node.inputs is not None  # a mapping, but no transform
+            is_first = is_made and not cell.is_made and target.node.inputs is not None
+            if is_first or (edge.index > cell.order and not is_kept):
                 cell.order, cell.value, cell.is_made = edge.index, value, is_made
             if target.is_any:
                 cell.pending = 0
@@ -356,9 +358,10 @@ class Machine:
         """Take the edges that a result asks for; of a fallback, also those of what it stands for."""
         space, scope = visit.scope.space, visit.scope
         chain = list(visit.chain())
-        for served in chain[1:]:
-            served.status = "recovered"
-            space.put_output(served.node.id, visit.output or NULL)
+        before = [space.outputs.get(link.node.id) for link in chain]
+        for link in chain:
+            link.status = "completed" if link is visit else "recovered"
+            space.put_output(link.node.id, visit.output or NULL)
         try:
             route = chosen_edges(visit, [link.node for link in chain], self.watch)
             values = {edge.index: transformed(space, edge, visit) for edge in route.taken if edge.transform is not None}
@@ -367,6 +370,10 @@ class Machine:
             visit.error = self.program.host.failure_of(error)
             self._failed_count += 1
             visit.order = self._failed_count
+            for link, output in zip(chain, before, strict=True):
+                space.put_output(link.node.id, output)
+            if visit.node.fallback is not None:
+                self.unneeded(scope, visit.node.fallback)
             self._fail_chain(visit)
             return
         if visit.node.fallback is not None:
@@ -406,7 +413,11 @@ class Machine:
     def _scope_over(self, scope: Scope) -> None:
         if scope.run is not None:
             loops.iteration_over(self, scope)
-        elif scope.space.owner is None:
+            return
+        if scope.is_over:
+            return
+        scope.is_over = True
+        if scope.space.owner is None:
             self.program.space_over(scope.space)
         else:
             builtin.subflow_over(self, scope.space)

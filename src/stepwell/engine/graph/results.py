@@ -20,8 +20,8 @@ def space_result(space: Space) -> Raw:
     ends: dict[str, Raw] = {}
     for node in space.plan.ends:
         visit = space.latest.get(node.id)
-        if visit is not None and visit.status in ("completed", "recovered"):
-            ends[node.id] = space.outputs.get(node.id, NULL)
+        if visit is not None and visit.status in ("completed", "recovered") and node.id in space.outputs:
+            ends[node.id] = space.outputs[node.id]
     if len(ends) == 1:
         return next(iter(ends.values()))
     return Raw(msgspec.json.encode(ends)) if ends else NULL

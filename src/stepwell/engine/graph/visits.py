@@ -58,9 +58,12 @@ class Space:
         self.caught: Raw | None = None
         self._decoded: dict[str, Any] = {}
 
-    def put_output(self, id: str, output: Raw) -> None:
-        """A node has this output now."""
-        self.outputs[id] = output
+    def put_output(self, id: str, output: Raw | None) -> None:
+        """A node has this output now; None: it has none."""
+        if output is None:
+            self.outputs.pop(id, None)
+        else:
+            self.outputs[id] = output
         if self._decoded:
             self._decoded.pop(f"_outputs.{id}", None)
 
@@ -125,11 +128,24 @@ class Space:
 class Scope:
     """One pass through a region: the root of a space, or one iteration of a loop.
 
-    `active` counts the visits in it that have not ended; `cells` are joins that have heard of some edges; `entries`
-    what edges from here into loops have come to. `backs` are the taken edges that end this iteration.
+    `active` counts the visits in it that have not ended; `is_over`: what follows from its end has been done. `cells`
+    are joins that have heard of some edges; `entries` what edges from here into loops have come to. `backs` are the
+    taken edges that end this iteration.
     """
 
-    __slots__ = ("active", "backs", "cells", "entries", "has_back_failed", "loops", "parent", "region", "run", "space")
+    __slots__ = (
+        "active",
+        "backs",
+        "cells",
+        "entries",
+        "has_back_failed",
+        "is_over",
+        "loops",
+        "parent",
+        "region",
+        "run",
+        "space",
+    )
 
     def __init__(self, space: Space, region: Region, parent: Scope | None = None, run: LoopRun | None = None) -> None:
         self.space = space
@@ -137,6 +153,7 @@ class Scope:
         self.parent = parent
         self.run = run
         self.active = 0
+        self.is_over = False
         self.cells: dict[int, Cell] = {}
         self.entries: dict[int, Arrival] = {}
         self.loops: dict[int, LoopRun] = {}
