@@ -92,8 +92,27 @@ def test_damaged_expressions_raise_only_what_they_may(text: str, damage: list[tu
     check_any(text, {"a": "abc", "l": [1], "o": {"x": 1}, "my-node": {"total": 1}})
 
 
-OPERATORS = tuple(
-    ["&&", "||", "??", "===", "!==", "==", "!=", "<", "<=", ">", ">=", "in", "+", "-", "*", "/", "%", "[]", "?.[]"]
+NOTHING = ("null", "undefined")
+OPERATORS = (
+    "&&",
+    "||",
+    "??",
+    "===",
+    "!==",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "in",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "[]",
+    "?.[]",
 )
 
 
