@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepwell.authoring.blueprints import Blueprint
     from stepwell.authoring.context import ChildHandle, Context, Hook, current_run
     from stepwell.authoring.mapping import Outcome
     from stepwell.authoring.messages import Event, Signal, Stream
+    from stepwell.authoring.nodes import Middleware, NodeContext, NodeResult
     from stepwell.authoring.running import StepContext, current_step
     from stepwell.authoring.steps import Step, step
     from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from stepwell.errors import (
         ActivationError,
         BackendError,
+        BlueprintError,
         CodecError,
         DefinitionError,
         Evicted,
@@ -48,6 +51,8 @@ __all__ = [
     "ActivationError",
     "BackendError",
     "Blob",
+    "Blueprint",
+    "BlueprintError",
     "ChildHandle",
     "Codec",
     "CodecError",
@@ -61,6 +66,9 @@ __all__ = [
     "Head",
     "Hook",
     "HookError",
+    "Middleware",
+    "NodeContext",
+    "NodeResult",
     "NonDeterminismError",
     "NotDurableError",
     "NotInWorkflowError",
@@ -91,9 +99,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "stepwell.authoring.blueprints": ("Blueprint",),
     "stepwell.authoring.context": ("ChildHandle", "Context", "Hook", "current_run"),
     "stepwell.authoring.mapping": ("Outcome",),
     "stepwell.authoring.messages": ("Event", "Signal", "Stream"),
+    "stepwell.authoring.nodes": ("Middleware", "NodeContext", "NodeResult"),
     "stepwell.authoring.running": ("StepContext", "current_step"),
     "stepwell.authoring.steps": ("Step", "step"),
     "stepwell.authoring.workflows": ("Workflow", "WorkflowRef", "workflow"),
@@ -101,6 +111,7 @@ _MODULES = {
     "stepwell.errors": (
         "ActivationError",
         "BackendError",
+        "BlueprintError",
         "CodecError",
         "DefinitionError",
         "Evicted",

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from stepwell import backends
 from stepwell.authoring.messages import Event
+from stepwell.authoring.nodes import Middleware
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import Definition, WorkflowRef
 from stepwell.codec import Codec
@@ -84,7 +85,8 @@ class AppKeywords(TypedDict, total=False):
     `include` lists modules, module names, workflows and steps. On an embedded backend (memory, SQLite), starting a run
     or waiting for one also starts a worker in this process, unless `worker=False` or one was started already.
     `lifespan` yields what steps share; `secrets` looks up what `Secret(name).reveal()` gives, by default in the
-    environment variable STEPWELL_SECRET_<NAME>; `public_url` is what hook URLs begin with.
+    environment variable STEPWELL_SECRET_<NAME>; `public_url` is what hook URLs begin with. `middleware` runs around
+    every node of every blueprint; the first of several is the outermost.
     """
 
     include: Iterable[object]
@@ -93,6 +95,7 @@ class AppKeywords(TypedDict, total=False):
     lifespan: Lifespan
     secrets: Callable[[str], str] | Mapping[str, str]
     public_url: str
+    middleware: Sequence[Middleware]
     clock: Clock | None
     worker_options: WorkerOptions
 
@@ -108,7 +111,9 @@ class Stepwell:
         self.url = url
         self._include = list(options.get("include", ()))
         public_url = options.get("public_url", "http://127.0.0.1:7788")
-        self.registry = Registry(self._include, options.get("codec") or Codec(), public_url=public_url)
+        middleware = _checked_middleware(options.get("middleware", ()))
+        codec = options.get("codec") or Codec()
+        self.registry = Registry(self._include, codec, public_url=public_url, middleware=middleware)
         self._wants_worker = options.get("worker")
         self._lifespan = options.get("lifespan")
         self._secrets = _secret_provider(options.get("secrets"))
@@ -421,6 +426,13 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Any:
 
 def _is_debugging() -> bool:
     return bool(os.environ.get("STEPWELL_DEBUG"))
+
+
+def _checked_middleware(middleware: Sequence[Middleware]) -> Sequence[Middleware]:
+    for layer in middleware:
+        if not isinstance(layer, Middleware):
+            raise DefinitionError(f"middleware holds {layer!r}; give instances of subclasses of Middleware")
+    return middleware
 
 
 def _worker_options(base: WorkerOptions, options: WorkerKeywords) -> WorkerOptions:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.events import _get_running_loop
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypedDict, TypeVar, Unpack, cast, overload
 
+from stepwell.authoring.nodes import Middleware
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.codec import Codec
 from stepwell.errors import DefinitionError
@@ -64,6 +65,7 @@ class SetupKeywords(TypedDict, total=False):
     lifespan: Lifespan
     secrets: Callable[[str], str] | Mapping[str, str]
     public_url: str
+    middleware: Sequence[Middleware]
 
 
 class StepwellTest:

@@ -119,7 +119,9 @@ class TestApp(Stepwell):
         keywords: AppKeywords = {**options.keywords, "clock": options.clock, "worker": worker, "worker_options": WORKER}
         super().__init__(url, **keywords)
         self._include = list(options.include)
+        known = self.registry
         self._faking = self.registry = FakingRegistry(options.codec, effects)
+        self.registry.public_url, self.registry.middleware = known.public_url, known.middleware
         self._world = world
         self._policy = policy
         self._store: Store | None = None
