@@ -63,11 +63,18 @@ def _set(machine: Machine, visit: Visit) -> None:
 
 
 def _error(machine: Machine, visit: Visit) -> None:
-    message = visit.node.node.params.get("message")
-    if message is None:
-        value = msgspec.json.decode(visit.input or NULL)
-        message = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    machine.fail_with(visit, NodeError(str(message)))
+    """Fails with a message; with `types` as well, as what it was before: its input may be a `_catch_error`."""
+    given: Any = visit.node.node.params
+    if given.get("message") is None:
+        given = msgspec.json.decode(visit.input or NULL)
+    types: Any = None
+    if isinstance(given, dict) and isinstance(given.get("message"), str):
+        given, types = given["message"], given.get("types")
+    text = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+    failure = machine.program.host.failure_of(NodeError(text))
+    if isinstance(types, list) and all(isinstance(name, str) for name in types):
+        failure = msgspec.structs.replace(failure, types=tuple(types))
+    machine.fail(visit, failure)
 
 
 # --- waiting
@@ -198,8 +205,8 @@ def subflow_over(machine: Machine, space: Space) -> None:
 
 
 def named(visit: Visit, failure: Failure) -> Failure:
-    """A node's failure as its run's. That of a subflow names the node inside already."""
-    if visit.node.kind is Kind.SUBFLOW and visit.inner is not None:
+    """A node's failure as its run's. What failed inside a subflow is named already."""
+    if visit.inner is not None and visit.inner.space.failures:
         return failure
     return msgspec.structs.replace(failure, message=f"node {visit.id!r}: {failure.message}")
 

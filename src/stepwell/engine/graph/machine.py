@@ -481,6 +481,7 @@ def caught(visit: Visit) -> dict[str, Any]:
     return {
         "message": failure.message,
         "type": failure.type,
+        "types": list(failure.types),
         "nodeId": visit.node.id,
         "blueprintId": visit.scope.space.plan.graph.id,
     }
