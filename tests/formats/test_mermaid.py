@@ -106,6 +106,7 @@ def test_words_of_mermaid_are_labels_only() -> None:
         ("a#35;", "a#35;35#59;"),
         ("two\nlines\x00", "two lines"),
         ("", "#quot;#quot;"),
+        ("direction LR", "direction#32;LR"),
         ("größe 寸", "größe 寸"),
     ],
 )

@@ -84,4 +84,6 @@ def _edge_label(edge: Edge) -> str:
 def _escaped(text: str) -> str:
     """One line of text without a sign that means something to Mermaid or HTML."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return (line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…").translate(_UNSAFE)
+    cut = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    # Mermaid reads "direction LR" as an order wherever it stands in a line.
+    return cut.translate(_UNSAFE).replace("direction ", "direction#32;")
