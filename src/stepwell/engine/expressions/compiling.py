@@ -68,9 +68,12 @@ class Compiling:
             base = base.of
         links.reverse()
         start = self._head(base, links) if isinstance(base, Name) else self.compile(base)
-        steps = tuple((link.optional, self._link(link)) for link in links)
-        if not steps:
+        if not links:
             return start
+        steps: list[tuple[bool, Step]] = []
+        for link in links:
+            step = self._method(link) if isinstance(link, Method) else self._member(link)
+            steps.append((link.optional, step))
 
         def run(work: Work) -> Any:
             value = start(work)
@@ -212,28 +215,11 @@ class Compiling:
 
         return run
 
-    def _link(self, link: Member | Method) -> Step:
-        if isinstance(link, Method):
-            return self._method(link)
+    def _member(self, link: Member) -> Step:
+        nothing = self._nothing(link)
         if isinstance(link.key, Constant) and isinstance(link.key.value, str):
-            return self._property(link, link.key.value)
-        return self._item(link)
-
-    def _property(self, link: Member, key: str) -> Step:
-        nothing = self._nothing(link)
-
-        def run(_work: Work, value: Any) -> Any:
-            if type(value) is dict:
-                return value.get(key, UNSET)
-            if value is None or value is UNSET:
-                raise nothing(value)
-            return property_of(value, key)
-
-        return run
-
-    def _item(self, link: Member) -> Step:
+            return _property(link.key.value, nothing)
         key = self._key(link.key)
-        nothing = self._nothing(link)
 
         def run(work: Work, value: Any) -> Any:
             if value is None or value is UNSET:
@@ -289,6 +275,19 @@ class Compiling:
         if not least <= given <= most:
             wanted = str(least) if least == most else f"{least} to {most}"
             raise self.source.error(f"{name}() takes {wanted} arguments, not {given}", syntax.at)
+
+
+def _property(key: str, nothing: Callable[[Any], Exception]) -> Step:
+    """The commonest link: a key that is known."""
+
+    def run(_work: Work, value: Any) -> Any:
+        if type(value) is dict:
+            return value.get(key, UNSET)
+        if value is None or value is UNSET:
+            raise nothing(value)
+        return property_of(value, key)
+
+    return run
 
 
 def _both(left: Code, right: Code) -> Code:
