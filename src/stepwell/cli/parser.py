@@ -53,6 +53,16 @@ def _reason(parser: Parser) -> None:
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; it is kept with the run")
 
 
+def _include(parser: Parser) -> None:
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="Python files or modules with what nodes use, or JSON files with subflows; repeat it for more",
+    )
+
+
 def _option(*names: str, **keywords: object) -> Callable[[Parser], object]:
     return lambda parser: parser.add_argument(*names, **keywords)  # type: ignore[arg-type]
 
@@ -234,6 +244,45 @@ _COMMANDS = (
         ),
     ),
     Command(
+        "blueprint lint",
+        "stepwell.cli.blueprint:lint",
+        "say what is wrong with blueprints, or probably not meant so",
+        "stepwell blueprint lint price_watch.json --include nodes.py",
+        (
+            _option("files", nargs="+", metavar="FILE", help="JSON files, or FILE.py:BLUEPRINT"),
+            _include,
+            _option("--input", metavar="JSON", help="an input as runs will have it: its fields are known names"),
+            _option("--strict", action="store_true", help="fail on warnings too"),
+            _json,
+        ),
+    ),
+    Command(
+        "blueprint show",
+        "stepwell.cli.blueprint:show",
+        "show the nodes of a blueprint, and its shape",
+        "stepwell blueprint show price_watch.json --mermaid",
+        (
+            _option("file", nargs="?", metavar="FILE", help="a JSON file, or FILE.py:BLUEPRINT"),
+            _include,
+            _option("--mermaid", action="store_true", help="print a diagram in Mermaid's language"),
+            _option("--schema", action="store_true", help="print the JSON Schema of blueprint files, for editors"),
+            _option("--json", action="store_true", help="print what of the file means something, as JSON"),
+        ),
+    ),
+    Command(
+        "blueprint run",
+        "stepwell.cli.blueprint:run",
+        "run a blueprint here; the same --id again attaches and goes on",
+        'stepwell blueprint run price_watch.json --include nodes.py --input \'{"item": "desk"}\' --id watch-1',
+        (
+            _option("file", metavar="FILE", help="a JSON file, or FILE.py:BLUEPRINT"),
+            _include,
+            _option("--input", metavar="JSON", help="its input; @FILE reads a file, - reads stdin"),
+            _option("--id", metavar="ID", help="the run's id (default: a new one)"),
+            _backend,
+        ),
+    ),
+    Command(
         "check",
         "stepwell.cli.check:check",
         "find what replay cannot repeat; with --live, replay the runs there against this code",
@@ -299,7 +348,7 @@ _COMMANDS = (
         ),
     ),
 )
-_GROUPS = {"runs": "list runs, look into them, steer them"}
+_GROUPS = {"runs": "list runs, look into them, steer them", "blueprint": "check, show and run blueprints"}
 
 
 class _OneParagraph(Parser):

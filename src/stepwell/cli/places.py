@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from stepwell.authoring.workflows import Workflow
+from stepwell.authoring.workflows import Definition
 from stepwell.cli.problems import UNREACHABLE, CommandError
 from stepwell.runtime.app import DEFAULT_URL, Stepwell
 
@@ -91,9 +91,9 @@ def app_of(module: ModuleType, name: str = "") -> Stepwell | None:
     return next(iter(apps.values())) if len(apps) == 1 else None
 
 
-def workflow_of(module: ModuleType, name: str) -> Workflow[Any, Any]:
-    """The workflow of that name or id in a module; without a name, the only one."""
-    found = _named(module, Workflow)
+def workflow_of(module: ModuleType, name: str) -> Definition[Any, Any]:
+    """The workflow, or blueprint, of that name or id in a module; without a name, the only one."""
+    found = definitions_of(module)
     known = ", ".join(found) or "none"
     if not name and len(found) == 1:
         return next(iter(found.values()))
@@ -103,6 +103,12 @@ def workflow_of(module: ModuleType, name: str) -> Workflow[Any, Any]:
         if name in (key, workflow.id):
             return workflow
     raise CommandError(f"{module.__name__} has no workflow {name!r}; it has: {known}")
+
+
+def definitions_of(module: ModuleType) -> dict[str, Definition[Any, Any]]:
+    """Workflows and blueprints; what was compiled to a blueprint counts as that."""
+    found = {name: getattr(value, "blueprint", value) for name, value in vars(module).items()}
+    return {name: value for name, value in found.items() if isinstance(value, Definition)}
 
 
 def _named(module: ModuleType, kind: type[K]) -> dict[str, K]:

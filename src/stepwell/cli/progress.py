@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -156,6 +157,10 @@ def wait_text(head: Head, wait: Wait, *, token: str = "") -> str:
         case "event":
             where = f" where {wait.detail}" if wait.detail else ""
             return f"waits for event {wait.name}{where}: stepwell publish {wait.name} JSON"
+        case "token" if wait.detail == wait.name:
+            return f"node {wait.name} waits: stepwell runs resume {head.id} --node {shlex.quote(wait.name)}"
+        case "token" if wait.detail:
+            return f"node {wait.detail} waits for a call of {wait.name}: stepwell complete {token or 'TOKEN'} JSON"
         case "token":
             return f"waits for {wait.name}: stepwell complete {token or 'TOKEN'} JSON"
         case "child":

@@ -10,11 +10,13 @@ import shlex
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from msgspec import Struct
 
-from stepwell.authoring.workflows import Workflow
+from stepwell.authoring.workflows import Definition
 from stepwell.cli.console import is_terminal, note, paint_for, width
 from stepwell.cli.interrupts import Interrupts
 from stepwell.cli.places import app_of, backend_url, load_module, make_home, split_target, workflow_of
@@ -30,18 +32,41 @@ from stepwell.runtime.client import outcome_error
 
 
 class Job(Struct, frozen=True):
-    """What was asked for. `input` is JSON, None if none was given."""
+    """What was asked for. `command` is how it was typed, up to the options that all have. `input` is JSON, None if none
+    was given."""
 
     app: Stepwell
-    workflow: Workflow[Any, Any]
+    workflow: Definition[Any, Any]
+    command: tuple[str, ...]
     input: bytes | None
-    id: str | None
     arguments: Namespace
 
 
 async def run(arguments: Namespace) -> int:
     """Start the run or attach to it, work until it ends, print its result."""
-    job = _job(arguments)
+    place, name = split_target(arguments.target)
+    module = load_module(place)
+    workflow = workflow_of(module, name)
+    return await carry_out(job_of(arguments, workflow, ("run", arguments.target), [module]))
+
+
+def job_of(
+    arguments: Namespace, workflow: Definition[Any, Any], command: tuple[str, ...], modules: Sequence[ModuleType]
+) -> Job:
+    """A run of `workflow` in the app of one of these modules, else in an app over all of them."""
+    app = next((app for module in modules if (app := app_of(module)) is not None), None)
+    url = backend_url(arguments.backend, app)
+    if app is None:
+        app = Stepwell(url, include=modules)
+    app.url = url
+    app.registry.include(workflow)
+    make_home(url)
+    given = None if arguments.input is None else given_json(arguments.input, what="--input")
+    return Job(app, workflow, command, given, arguments)
+
+
+async def carry_out(job: Job) -> int:
+    """Do it, and tell of it; the exit code."""
     logging.basicConfig(level=logging.INFO if is_terminal(sys.stderr) else logging.WARNING, format="%(message)s")
     with Interrupts() as interrupts:
         async with job.app:
@@ -60,30 +85,17 @@ async def run(arguments: Namespace) -> int:
     return _tell_outcome(job.app, run, outcome)
 
 
-def _job(arguments: Namespace) -> Job:
-    place, name = split_target(arguments.target)
-    module = load_module(place)
-    workflow = workflow_of(module, name)
-    app = app_of(module)
-    url = backend_url(arguments.backend, app)
-    if app is None:
-        app = Stepwell(url, include=[module])
-    app.url = url
-    make_home(url)
-    given = None if arguments.input is None else given_json(arguments.input, what="--input")
-    return Job(app, workflow, given, arguments.id, arguments)
-
-
 async def _start(job: Job) -> tuple[RunId, int]:
     """The run, and the seq up to which it was there before."""
     since = 0
-    if job.id is not None:
+    id = job.arguments.id
+    if id is not None:
         with contextlib.suppress(RunNotFoundError):
-            head = await job.app.client.head(RunId(job.id))
+            head = await job.app.client.head(RunId(id))
             if job.input is None and head.workflow == job.workflow.id:
                 return head.id, head.seq
             since = head.seq
-    options: Any = {} if job.id is None else {"id": job.id}
+    options: Any = {} if id is None else {"id": id}
     if job.input is None:
         handle = await job.app.start(job.workflow, **options)
         return handle.id, since
@@ -135,11 +147,12 @@ def _tell_parked(job: Job, run: RunId) -> None:
     if job.app.url.startswith("memory:"):
         note(f"stopped run {run}; memory:// keeps nothing: give --backend to be able to go on")
         return
-    note(f"parked run {run}; go on with:\n  {_same_command(job.arguments, run)}")
+    note(f"parked run {run}; go on with:\n  {_same_command(job, run)}")
 
 
-def _same_command(arguments: Namespace, run: RunId) -> str:
-    words = ["stepwell", "run", arguments.target]
+def _same_command(job: Job, run: RunId) -> str:
+    arguments = job.arguments
+    words = ["stepwell", *job.command]
     if arguments.input not in (None, "-"):
         words += ["--input", arguments.input]
     words += ["--id", run]
