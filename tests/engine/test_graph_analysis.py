@@ -11,7 +11,7 @@ from stepwell.engine.graph.analysis import analyze, loop_bodies, raw_cycles
 from stepwell.errors import BlueprintError
 from stepwell.model.blueprints import Edge, Graph, Node
 
-MANY = 50_000
+MANY = 20_000
 
 
 def bodies(*chains: str, fallbacks: dict[str, str] | None = None, entries: tuple[str, ...] = ()) -> dict[str, str]:
@@ -38,6 +38,10 @@ def test_a_fallback_is_no_start_but_reachable() -> None:
 
     assert found.start_node_ids == ("a",)
     assert found.unreachable_node_ids == ()
+
+
+def test_a_fallback_may_be_what_follows_too() -> None:
+    assert analyze(graph("a > f", fallbacks={"a": "f"})).terminal_node_ids == ("f",)
 
 
 def test_each_edge_back_closes_a_cycle() -> None:
@@ -170,6 +174,12 @@ def test_a_loop_that_never_comes_back_has_no_body() -> None:
     assert bodies("s > L ? a > b", "L ! x") == {"L": ""}
 
 
+def test_two_continue_edges_to_a_node_are_as_one() -> None:
+    found = graph("s > L ? a > L ! x", edges=(Edge(source="L", target="a", action="continue", condition="c"),))
+
+    assert loop_bodies(found) == {"L": {"a"}}
+
+
 def test_a_loop_of_nothing_has_no_body() -> None:
     assert bodies("s > L ? L ! x") == {"L": ""}
 
@@ -207,6 +217,12 @@ def test_a_fallback_that_leaves_a_loop_belongs_to_it() -> None:
 
 def test_a_chain_of_fallbacks_belongs_to_the_loop() -> None:
     assert bodies("s > L ? a > L ! x", "g", "f", fallbacks={"a": "f", "f": "g"}) == {"L": "a f g"}
+
+
+def test_a_fallback_of_two_fallbacks_belongs_to_the_loop() -> None:
+    served = {"a": "f", "b": "g", "f": "h", "g": "h"}
+
+    assert bodies("s > L ? a > b > L ? b", "L ! x", "f", "g", "h", fallbacks=served) == {"L": "a b f g h"}
 
 
 def test_a_fallback_that_serves_two_loops_belongs_to_neither() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from stepwell.errors import BlueprintError
 from stepwell.formats.flowcraft import graph_of, is_blueprint, parse_document
+from stepwell.model.blueprint_rules import Names
 from stepwell.model.blueprints import Edge, Graph, Node, NodeConfig
 from tests.formats.documents import BAD, GOOD, Document
 
@@ -310,20 +311,25 @@ def test_a_document_with_nodes_is_a_blueprint() -> None:
 
 
 def test_a_very_large_document_is_read() -> None:
-    ids = [f"n{n}" for n in range(20_000)]
+    ids = [f"n{n}" for n in range(5_000)]
     chain = [work(id, config={"fallback": after}) for id, after in pairwise(ids)]
 
     graph = graph_of(nodes(*chain, work(ids[-1]), edges=[{"source": a, "target": b} for a, b in pairwise(ids)]))
 
-    assert len(graph.nodes) == 20_000
-    assert len(graph.edges) == 19_999
+    assert len(graph.nodes) == 5_000
+    assert len(graph.edges) == 4_999
 
 
 def test_very_many_mistakes_take_no_longer() -> None:
     found = mistakes(
-        nodes(
-            *[work(f"n{n}") for n in range(20_000)], edges=[{"source": "m", "target": f"m{n}"} for n in range(20_000)]
-        )
+        nodes(*[work(f"n{n}") for n in range(5_000)], edges=[{"source": "m", "target": f"m{n}"} for n in range(5_000)])
     )
 
     assert len(found) == 20
+
+
+def test_what_was_meant_is_looked_for_a_limited_number_of_times() -> None:
+    names = Names(["load"])
+    hints = [names.hint("store") for _ in range(100)]
+
+    assert (hints[0], hints[-1]) == ("; there is 'load'", "")

@@ -48,16 +48,11 @@ def unknown_fields(document: dict[str, Any], *, implementations: Collection[str]
         config = node.get("config")
         if isinstance(config, dict):
             yield from _near(config, f"{path}.config", FIELDS["config"], id)
-        if node.get("uses") not in implementations:
-            yield from _parameters(node, path, id)
+        params, uses = node.get("params"), node.get("uses")
+        if isinstance(params, dict) and isinstance(uses, str) and uses in ALIASES and uses not in implementations:
+            yield from _near(params, f"{path}.params", tuple(PARAMETERS[ALIASES[uses]]), id)
     for path, _, edge in _objects(document.get("edges"), "edges"):
         yield from _near(edge, path, FIELDS["edge"])
-
-
-def _parameters(node: dict[str, Any], path: str, id: str | None) -> Iterator[Unknown]:
-    params, uses = node.get("params"), node.get("uses")
-    if isinstance(params, dict) and isinstance(uses, str) and uses in ALIASES:
-        yield from _near(params, f"{path}.params", tuple(PARAMETERS[ALIASES[uses]]), id)
 
 
 def _objects(collection: object, name: str) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
