@@ -42,6 +42,10 @@ def node(
     )
 
 
+def subflow(id: str, **params: Any) -> Node:
+    return Node(id=id, uses="subflow", params={"blueprintId": "x", **params})
+
+
 def _node(id: str, fallback: str | None) -> Node:
     if id[:1].isupper():
         return node(id, "loop-controller", fallback=fallback, condition="n")

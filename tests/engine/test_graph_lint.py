@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.engine.graphs import graph, node
+from tests.engine.graphs import graph, node, subflow
 
 from stepwell.engine.graph.findings import Finding
 from stepwell.engine.graph.lint import lint
@@ -25,10 +25,6 @@ def only(graph: Graph, code: str, **options: Any) -> Finding:
 
 def messages(graph: Graph, code: str, **options: Any) -> list[str]:
     return [finding.message for finding in lint(graph, **options) if finding.code == code]
-
-
-def subflow(id: str, **params: Any) -> Node:
-    return Node(id=id, uses="subflow", params={"blueprintId": "x", **params})
 
 
 SOUND = {
@@ -362,90 +358,6 @@ def test_keys_that_nodes_write_are_known() -> None:
     assert [(finding.path, finding.related_id) for finding in found] == [("nodes[1].params.inputs.z", "q")]
 
 
-def test_nodes_that_write_a_key_at_the_same_time_are_a_warning() -> None:
-    nodes = (node("b", "set", values={"k": "1"}), node("c", "subflow", blueprintId="x", outputs={"k": "y"}))
-
-    finding = only(graph("a > b", "a > c", nodes=nodes), "STATE_CONFLICT")
-
-    assert (finding.node_id, finding.related_id) == ("c", "b")
-    assert finding.message.startswith("nodes 'b' and 'c' may write the key 'k' at the same time; the last one wins")
-
-
-def test_two_starts_that_write_a_key_are_a_warning() -> None:
-    nodes = (node("a", "set", values={"k": "1"}), node("b", "set", values={"k": "2"}))
-
-    assert codes(graph("a", "b", nodes=nodes)) == ["STATE_CONFLICT"]
-
-
-def test_two_nodes_of_a_loop_that_write_a_key_at_the_same_time_are_a_warning() -> None:
-    nodes = (node("a", "set", values={"k": "1"}), node("b", "set", values={"k": "2"}))
-
-    assert codes(graph("s > L ? a > L ! x", "L ? b > L", nodes=nodes)) == ["STATE_CONFLICT"]
-
-
-def test_branches_behind_a_common_join_of_two_starts_still_exclude_each_other() -> None:
-    nodes = (node("b", "set", values={"k": "1"}), node("c", "set", values={"k": "2"}), node("j", join="any"))
-
-    assert codes(graph("s > j yes:> b", "t > j no:> c", nodes=nodes)) == []
-
-
-def test_a_branch_beside_a_decision_is_concurrent_with_it() -> None:
-    nodes = (node("b", "set", values={"k": "1"}), node("c", "set", values={"k": "2"}))
-
-    assert codes(graph("a > d yes:> b", "a > c", nodes=nodes)) == ["STATE_CONFLICT"]
-
-
-def test_a_branch_that_may_be_reached_otherwise_is_no_branch() -> None:
-    nodes = (node("b", "set", values={"k": "1"}), node("c", "set", values={"k": "2"}))
-
-    assert "STATE_CONFLICT" in codes(graph("a x:> b", "a y:> c", "s > b", nodes=nodes))
-
-
-def test_a_fallback_is_before_what_follows_the_node_it_serves() -> None:
-    nodes = (node("f", "set", values={"k": "1"}), node("b", "set", values={"k": "2"}), node("a", fallback="f"))
-
-    assert codes(graph("a > b", "f", nodes=nodes)) == []
-
-
-def test_a_key_with_the_name_of_a_node_is_a_warning() -> None:
-    finding = only(graph("a > b", nodes=(node("a", "set", values={"b": "1"}),)), "KEY_SHADOWED")
-
-    assert finding.message == (
-        "node 'a' writes the key 'b', which the output of the node 'b' hides; give one of them another name"
-    )
-
-
-def test_a_field_of_the_input_with_the_name_of_a_node_is_a_warning() -> None:
-    assert only(graph("a"), "KEY_SHADOWED", keys=["a"]).path == "nodes[0].id"
-
-
-def test_a_node_that_is_given_one_of_several_outputs_is_a_warning() -> None:
-    finding = only(graph("a > b > d", "a > c > d"), "AMBIGUOUS_INPUT")
-
-    assert finding.message == (
-        "node 'd' waits for 'b' and 'c', and is given the output of the latter; "
-        'say with inputs what it needs, such as {"b": "b", "c": "c"}'
-    )
-
-
-@pytest.mark.parametrize(
-    "last",
-    [
-        node("d", inputs="b"),
-        node("d", join="any"),
-        node("d", "join"),
-        node("d", "wait"),
-        subflow("d", inputs={"a": "a"}),
-    ],
-)
-def test_a_node_that_says_what_it_needs_is_left_alone(last: Node) -> None:
-    assert codes(graph("a > b > d", "a > c > d", nodes=(last,))) == []
-
-
-def test_a_transform_says_what_a_node_needs() -> None:
-    assert codes(graph("a > b > d", "a > c", edges=(Edge(source="c", target="d", transform="input.x"),))) == []
-
-
 def test_actions_that_a_built_in_never_has_are_a_warning() -> None:
     finding = only(graph("a yes:> b", nodes=(node("a", "sleep", duration=5),)), "ACTION_UNKNOWN")
 
@@ -468,21 +380,6 @@ def test_what_follows_an_error_is_never_reached() -> None:
 
 def test_what_follows_a_fallback_may_have_any_action() -> None:
     assert codes(graph("e yes:> b", "f", nodes=(node("e", "error", fallback="f"),))) == []
-
-
-def test_very_large_graphs_are_not_searched_for_conflicts_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwell.engine.graph.branches._BUDGET", 3)
-    nodes = (node("b", "set", values={"k": "1"}), node("c", "set", values={"k": "2"}))
-
-    assert codes(graph("a > b > d", "a > c > d", "a x:> e", "a y:> f", nodes=nodes)) == []
-
-
-def test_of_very_many_writers_of_a_key_the_first_are_compared() -> None:
-    ids = [f"n{n}" for n in range(30)]
-    nodes = tuple(node(id, "set", values={"k": "1"}) for id in [*ids, "s"])
-
-    assert codes(graph(" > ".join(ids), "n5 > s", nodes=nodes)) == ["STATE_CONFLICT"]
-    assert codes(graph(" > ".join(ids), "n25 > s", nodes=nodes)) == []
 
 
 def test_wrong_parameters_are_passed_over_when_names_are_looked_at() -> None:
