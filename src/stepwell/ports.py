@@ -24,11 +24,13 @@ MAX_SEQ = 2**24 - 1
 
 
 class StoreLimits(Struct, frozen=True, kw_only=True):
-    """The only things in which stores differ. `frame` and `message`: bytes; `group`: items worth one call."""
+    """The only things in which stores differ. `frame` and `message`: bytes; `group`: items worth one call;
+    `is_immediate`: `append` never waits for anything, so there is nothing to gather while it does."""
 
     frame: int = 16 * 2**20
     message: int = 16 * 2**20
     group: int = 1000
+    is_immediate: bool = False
 
 
 class NewRun(Struct, frozen=True, kw_only=True):

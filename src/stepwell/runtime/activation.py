@@ -268,7 +268,7 @@ class Activation:
     def _start(self, command: StepCommand) -> None:
         if command.id in self.running or command.id in self._tasks or self.is_draining:
             return
-        if any(getattr(arrival.entry, "id", None) == command.id for arrival in self._arrivals):
+        if self._arrivals and any(getattr(arrival.entry, "id", None) == command.id for arrival in self._arrivals):
             return  # it ran through a pause, and its outcome is about to be journaled
         lease_ms = command.definition.options.lease_ms
         if lease_ms is not None and lease_ms > self.lease_ms:

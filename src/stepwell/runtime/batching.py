@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
 from stepwell.errors import BackendError
 from stepwell.runtime.patience import Trouble, delays
@@ -29,10 +29,18 @@ _Submitted = tuple[Item, Callable[[Answer], None], Callable[[], bool] | None]
 class Batcher(Generic[Item, Answer]):
     """One port method behind a queue. `submit` from the event loop only; callbacks come on it, in order."""
 
-    def __init__(self, name: str, call: Callable[[Sequence[Item]], Awaitable[list[Answer]]], group: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[Sequence[Item]], Coroutine[Any, Any, list[Answer]]],
+        group: int,
+        *,
+        is_immediate: bool = False,
+    ) -> None:
         self._name = name
         self._call = call
         self._group = group
+        self._is_immediate = is_immediate
         self._waiting: list[_Submitted[Item, Answer]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -40,9 +48,32 @@ class Batcher(Generic[Item, Answer]):
         self, item: Item, done: Callable[[Answer], None], *, is_wanted: Callable[[], bool] | None = None
     ) -> None:
         """Call `done` with the answer. An item that is no longer wanted when a repeat is due is dropped silently."""
+        if self._is_immediate and self._task is None and self._answer_now(item, done):
+            return
         self._waiting.append((item, done, is_wanted))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"stepwell {self._name}")
+
+    def _answer_now(self, item: Item, done: Callable[[Answer], None]) -> bool:
+        """Have a call that does not wait answered on the spot, without a task. False: it failed, and is to be repeated."""
+        call = self._call([item])
+        try:
+            call.send(None)
+        except StopIteration as end:
+            answers: list[Answer] = end.value
+        except BackendError:
+            return False
+        else:
+            call.close()
+            raise AssertionError(f"{self._name} waited, of a store that says that it never does")
+        self._follow(done, answers[0])
+        return True
+
+    def _follow(self, done: Callable[[Answer], None], answer: Answer) -> None:
+        try:
+            done(answer)
+        except Exception:  # one run's failure is not another's
+            _log.exception("%s: following up an answer failed", self._name)
 
     async def ask(self, item: Item) -> Answer:
         """The same, awaited."""
@@ -90,8 +121,5 @@ class Batcher(Generic[Item, Answer]):
             if has_failed:
                 Trouble.here().over()
             for (_, done, _), answer in zip(batch, answers, strict=True):
-                try:
-                    done(answer)
-                except Exception:  # one run's failure is not another's
-                    _log.exception("%s: following up an answer failed", self._name)
+                self._follow(done, answer)
             return

@@ -72,7 +72,9 @@ class Worker:
         self.acts = Acts(backend, self.clock)
         store = backend.store
         group = store.limits.group
-        self.appends: Batcher[Append, Appended] = Batcher("append", store.append, group)
+        self.appends: Batcher[Append, Appended] = Batcher(
+            "append", store.append, group, is_immediate=store.limits.is_immediate
+        )
         self.parks: Batcher[Park, Parked] = Batcher("park", store.park, group)
         self.steps = StepRunner(
             registry,

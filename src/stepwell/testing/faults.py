@@ -13,11 +13,23 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Literal, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from stepwell.errors import BackendError
 from stepwell.model.runs import Page
-from stepwell.ports import Backend, Blobs, Chunks, Clock, Coordination, Delivered, Queue, Store, Streams, Taken
+from stepwell.ports import (
+    Backend,
+    Blobs,
+    Chunks,
+    Clock,
+    Coordination,
+    Delivered,
+    Queue,
+    Store,
+    StoreLimits,
+    Streams,
+    Taken,
+)
 
 WRITES = frozenset(
     {
@@ -164,7 +176,7 @@ class FaultyBackend:
 
 
 class _Port:
-    """A port whose async methods go through the policy; the rest (`limits`, `listen`) is the inner one's."""
+    """A port whose async methods go through the policy; the rest (`listen`, most of `limits`) is the inner one's."""
 
     def __init__(self, name: str, inner: object, policy: Policy) -> None:
         self._name = name
@@ -173,6 +185,8 @@ class _Port:
 
     def __getattr__(self, method: str) -> Any:
         found = getattr(self._inner, method)
+        if isinstance(found, StoreLimits):
+            return structs.replace(found, is_immediate=False)  # a policy may wait
         if not inspect.iscoroutinefunction(found):
             return found
 

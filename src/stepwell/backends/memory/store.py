@@ -37,7 +37,7 @@ _CHANGES = ("status", "wake_at", "takes", "base", "version", "ended_at", "tags",
 class MemoryStore:
     """Runs in dictionaries."""
 
-    limits = StoreLimits()
+    limits = StoreLimits(is_immediate=True)
 
     def __init__(self, world: World, clock: Clock) -> None:
         self._world = world
