@@ -100,13 +100,25 @@ class NodeContext(Generic[I]):
     `input` is None if there is none. Of a fallback, `error` is the failure that called for it.
     """
 
-    __slots__ = ("_call", "dependencies", "input", "state")
+    __slots__ = ("_call", "_state", "input")
+    dependencies = Dependencies()
 
     def __init__(self, call: NodeCall, input: I) -> None:
         self._call = call
+        self._state: NodeState | None = None
         self.input = input
-        self.state = NodeState(call)
-        self.dependencies = Dependencies()
+
+    @property
+    def state(self) -> NodeState:
+        """The run's state."""
+        if self._state is None:
+            self._state = NodeState(self._call)
+        return self._state
+
+    @property
+    def writes(self) -> Mapping[str, Any]:
+        """What was written to the state so far; `DELETED` stands for a key that was deleted."""
+        return {} if self._state is None else self._state.writes
 
     @property
     def params(self) -> Mapping[str, Any]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Raw, Struct, structs
 
 from stepwell.authoring.bound import BoundStep
-from stepwell.authoring.nodes import DELETED, Middleware, NodeContext, NodeResult, NodeState
+from stepwell.authoring.nodes import DELETED, Middleware, NodeContext, NodeResult
 from stepwell.authoring.running import current_step
 from stepwell.authoring.steps import Step
 from stepwell.codec import Codec, Typed, resolve_annotations
@@ -36,10 +36,10 @@ class _Body(Protocol):
 
 
 class Reply(Struct):
-    """What came out of a node's code: its result, and the state with its writes."""
+    """What came out of a node's code: its result, and what it wrote to the state."""
 
     result: Any
-    state: NodeState | None = None
+    writes: Mapping[str, Any]
 
 
 class _Shape(Struct, frozen=True):
@@ -84,17 +84,17 @@ class BoundNode:
     def _outcome(self, value: Any) -> NodeOutcome:
         if type(value) is not Reply:
             return NodeOutcome(output=self._output.encode(value, where=self._where))
-        result, state = value.result, value.state
+        result, writes = value.result, value.writes
+        if not writes and not isinstance(result, NodeResult):
+            return NodeOutcome(output=self._output.encode(result, where=self._where))
         action: str | None = None
         nodes: tuple[Raw, ...] = ()
         if isinstance(result, NodeResult):
             action = _checked_action(result.action, self._where)
             nodes = tuple(self._plain(node, "a dynamic node of") for node in result.dynamic_nodes)
             result = result.output
-        output = self._output.encode(result, where=self._where)
-        writes = {} if state is None else state.writes
         return NodeOutcome(
-            output=output,
+            output=self._output.encode(result, where=self._where),
             action=action,
             set={key: self._plain(item, f"key {key!r} of") for key, item in writes.items() if item is not DELETED},
             delete=tuple(key for key, item in writes.items() if item is DELETED),
@@ -213,11 +213,11 @@ class _FunctionBody:
 
     async def _async(self, call: NodeCall) -> Any:
         ctx = self.context(call)
-        return Reply(await self._fn(ctx), ctx.state)
+        return Reply(await self._fn(ctx), ctx.writes)
 
     def _sync(self, call: NodeCall) -> Any:
         ctx = self.context(call)
-        return Reply(self._fn(ctx), ctx.state)
+        return Reply(self._fn(ctx), ctx.writes)
 
     def context(self, call: NodeCall) -> NodeContext[Any]:
         """The context with the input decoded."""
@@ -304,7 +304,7 @@ class _ClassBody:
                 result = yield node.fallback, (error, ctx)
             if hasattr(node, "post"):
                 result = yield node.post, (result, ctx)
-            return Reply(result, ctx.state)
+            return Reply(result, ctx.writes)
         except Exception as error:
             seen = error
             raise
@@ -343,7 +343,7 @@ class _Surrounded:
         for layer in reversed(self._middleware):
             run = _layer(layer, ctx, run)
         result = await run()
-        return Reply(result, ctx.state)
+        return Reply(result, ctx.writes)
 
     async def _core(self, ctx: NodeContext[Any], call: NodeCall) -> NodeResult:
         result: NodeResult | None = None

@@ -132,7 +132,7 @@ class PlanEdge:
     __slots__ = ("action", "condition", "index", "is_back", "is_plain", "meet", "source", "target", "transform")
     meet: Region
 
-    def __init__(self, index: int, edge: Edge, source: PlanNode, target: PlanNode, names: Sequence[str]) -> None:
+    def __init__(self, index: int, edge: Edge, source: PlanNode, target: PlanNode, names: frozenset[str]) -> None:
         self.index = index
         self.source = source
         self.target = target
@@ -153,7 +153,7 @@ class Plan:
         self.graph = graph
         self.plans = plans
         self._bind = bind
-        self._names = [node.id for node in graph.nodes if "-" in node.id]
+        self._names = frozenset(node.id for node in graph.nodes if "-" in node.id)
         self.nodes = [PlanNode(index, node, bind(node)) for index, node in enumerate(graph.nodes)]
         self.by_id = {node.id: node for node in self.nodes}
         self.root = Region()
