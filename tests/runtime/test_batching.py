@@ -67,19 +67,29 @@ def test_a_failed_call_of_such_a_store_is_repeated_and_nothing_overtakes_it() ->
     assert got == ["answer 1", "answer 2"]
 
 
-def test_what_follows_an_answer_may_fail_and_may_submit(caplog: pytest.LogCaptureFixture) -> None:
-    log, got = Log(), list[str]()
-    batcher = Batcher("append", log, 2, is_immediate=True)
+def test_what_follows_an_answer_may_submit_again_and_again() -> None:
+    got = list[str]()
 
-    def more(answer: str) -> None:
-        got.append(answer)
-        if len(got) < 3:
-            batcher.submit(len(got) + 1, more)
-        else:
-            raise ValueError("one run's failure")
+    async def scenario() -> None:
+        batcher = Batcher("append", Log(), 2, is_immediate=True)
 
-    batcher.submit(1, more)
-    assert got == ["answer 1", "answer 2", "answer 3"]
+        def more(answer: str) -> None:
+            got.append(answer)
+            if len(got) < 5_000:
+                batcher.submit(len(got) + 1, more)
+
+        batcher.submit(1, more)
+        assert await batcher.drain(5)
+
+    asyncio.run(scenario())
+    assert got == [f"answer {item + 1}" for item in range(5_000)]
+
+
+def test_what_follows_an_answer_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(answer: str) -> None:
+        raise ValueError(answer)
+
+    Batcher("append", Log(), 2, is_immediate=True).submit(1, fail)
     assert "following up an answer failed" in caplog.text
 
 

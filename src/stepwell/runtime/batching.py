@@ -66,7 +66,11 @@ class Batcher(Generic[Item, Answer]):
         else:
             call.close()
             raise AssertionError(f"{self._name} waited, of a store that says that it never does")
-        self._follow(done, answers[0])
+        self._is_immediate = False  # what follows is gathered: else a run that goes on and on would go ever deeper
+        try:
+            self._follow(done, answers[0])
+        finally:
+            self._is_immediate = True
         return True
 
     def _follow(self, done: Callable[[Answer], None], answer: Answer) -> None:
