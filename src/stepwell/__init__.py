@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepwell.authoring.blueprints import Blueprint
     from stepwell.authoring.context import ChildHandle, Context, Hook, current_run
+    from stepwell.authoring.flows import Flow, flow
     from stepwell.authoring.mapping import Outcome
     from stepwell.authoring.messages import Event, Signal, Stream
     from stepwell.authoring.nodes import Middleware, NodeContext, NodeResult
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         DefinitionError,
         Evicted,
         FatalError,
+        FlowError,
         HookError,
         NonDeterminismError,
         NotDurableError,
@@ -62,6 +64,8 @@ __all__ = [
     "Evicted",
     "Failure",
     "FatalError",
+    "Flow",
+    "FlowError",
     "Handle",
     "Head",
     "Hook",
@@ -94,6 +98,7 @@ __all__ = [
     "WorkflowRef",
     "current_run",
     "current_step",
+    "flow",
     "step",
     "workflow",
 ]
@@ -101,6 +106,7 @@ __all__ = [
 _MODULES = {
     "stepwell.authoring.blueprints": ("Blueprint",),
     "stepwell.authoring.context": ("ChildHandle", "Context", "Hook", "current_run"),
+    "stepwell.authoring.flows": ("Flow", "flow"),
     "stepwell.authoring.mapping": ("Outcome",),
     "stepwell.authoring.messages": ("Event", "Signal", "Stream"),
     "stepwell.authoring.nodes": ("Middleware", "NodeContext", "NodeResult"),
@@ -116,6 +122,7 @@ _MODULES = {
         "DefinitionError",
         "Evicted",
         "FatalError",
+        "FlowError",
         "HookError",
         "NonDeterminismError",
         "NotDurableError",

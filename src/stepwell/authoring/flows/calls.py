@@ -8,14 +8,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.flows.expressions import Text
 from stepwell.authoring.flows.graph import Cursor, Json
-from stepwell.authoring.flows.hints import step_hints
+from stepwell.authoring.flows.hints import result_of
 from stepwell.authoring.flows.names import MISSING
 from stepwell.authoring.flows.unit import Unit
 from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.steps import Step
-from stepwell.authoring.workflows import Workflow
+from stepwell.authoring.workflows import WorkflowRef
 from stepwell.errors import DefinitionError
 from stepwell.model.durations import duration_ms
 
@@ -73,12 +74,12 @@ class Calls:
         if isinstance(call, ast.Call):
             if isinstance(target, Step):
                 return self._step(cursor, call, target)
-            if isinstance(target, Workflow):
-                return self._one_input(cursor, call, target.id, {"uses": self.implementation(target.id, target)})
-            if hasattr(target, "document") and hasattr(target, "fn"):
+            if isinstance(target, Blueprint):
                 self._unit.flows[target.id] = target
                 node = {"uses": "subflow", "params": {"blueprintId": target.id}}
-                return self._one_input(cursor, call, target.id, node)
+                return self._one_input(cursor, call, target, node)
+            if isinstance(target, WorkflowRef):
+                return self._one_input(cursor, call, target, {"uses": self.implementation(target.id, target)})
             if target is asyncio.sleep or target == "ctx.sleep":
                 return cursor, self._sleep(call, target)
         what = f"await {ast.unparse(call)}"
@@ -102,7 +103,7 @@ class Calls:
     def is_awaitable(self, call: ast.Call) -> bool:
         """Whether this call gives something to await."""
         target = self.target(call)
-        is_known = isinstance(target, Step | Workflow) or hasattr(target, "document")
+        is_known = isinstance(target, Step | WorkflowRef)
         return is_known or (_is_hashable(target) and target in self.specials)
 
     def implementation(self, name: str, target: Any) -> str:
@@ -163,15 +164,18 @@ class Calls:
             node["inputs"] = inputs[parameter.name]
         elif parameters:
             cursor, node["inputs"] = self.arguments(cursor, values, name)
-        return cursor, Prepared(step.__name__, node, step_hints(step).get("return", Any))
+        return cursor, Prepared(step.__name__, node, result_of(step))
 
-    def _one_input(self, cursor: Cursor, call: ast.Call, name: str, node: Json) -> tuple[Cursor, Prepared]:
+    def _one_input(
+        self, cursor: Cursor, call: ast.Call, target: WorkflowRef[Any, Any], node: Json
+    ) -> tuple[Cursor, Prepared]:
+        name = target.id
         values = [*call.args, *(keyword.value for keyword in call.keywords)]
         if len(values) > 1 or any(isinstance(value, ast.Starred) for value in values):
             raise self._unit.refuse(call, f"{name} takes one input", "give it one value, or none")
         given = values[0] if values else ast.copy_location(ast.Constant(value=None), call)
         cursor, inputs = self.arguments(cursor, {"input": given}, self._unit.fresh(name))
-        return cursor, Prepared(name, {**node, "inputs": inputs["input"]}, Any)
+        return cursor, Prepared(name, {**node, "inputs": inputs["input"]}, result_of(target))
 
     def _sleep(self, call: ast.Call, target: Any) -> Prepared:
         if len(call.args) != 1 or call.keywords:

@@ -27,9 +27,10 @@ class CompiledFlow(Struct, frozen=True, kw_only=True):
     input: Any = Any
     output: Any = Any
     has_input: bool = False
+    takes_context: bool = False
 
 
-def compile_flow(fn: Callable[..., Any], *, id: str | None = None, version: str = "") -> CompiledFlow:
+def compile_flow(fn: Callable[..., Any], *, id: str | None = None) -> CompiledFlow:
     """Compile an `async def`, or raise `FlowError`."""
     unit = Unit(fn)
     names, graph = unit.names, unit.graph
@@ -43,9 +44,7 @@ def compile_flow(fn: Callable[..., Any], *, id: str | None = None, version: str 
     place = unit.add(place, start, node, tree)
     place = Statements(unit).block(place, tree.body)
     end = end_of(unit, place)
-    metadata: Json = {"version": version} if version else {}
-    if end is not None:
-        metadata["output"] = end
+    metadata: Json = {} if end is None else {"output": end}
     document: Json = {
         "id": id or fn.__name__,
         "nodes": list(graph.nodes.values()),
@@ -61,4 +60,5 @@ def compile_flow(fn: Callable[..., Any], *, id: str | None = None, version: str 
         input=names.input_hint,
         output=names.output_hint,
         has_input=names.input is not None,
+        takes_context=names.context is not None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from stepwell.authoring.flows.calls import Awaited, Calls
 from stepwell.authoring.flows.graph import Cursor, Json, Loose
-from stepwell.authoring.flows.hints import shapes, step_hints
+from stepwell.authoring.flows.hints import result_of, shapes
 from stepwell.authoring.flows.unit import Unit
 from stepwell.authoring.steps import Step
 
@@ -125,4 +125,4 @@ def _batch(
     node = {"uses": "batch-scatter", "inputs": inputs["items"], "params": params}
     cursor = unit.guard(unit.add(cursor, scatter, node, at), at)
     cursor = unit.add(cursor, gathering, {"uses": "batch-gather", "params": {"gatherNodeId": gathering}}, at)
-    return Awaited(cursor, gathering, list[step_hints(step).get("return", Any)])  # type: ignore[misc]
+    return Awaited(cursor, gathering, list[result_of(step)])  # type: ignore[misc]

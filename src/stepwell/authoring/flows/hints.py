@@ -17,6 +17,7 @@ import msgspec
 
 from stepwell.authoring.flows.names import MISSING, Names
 from stepwell.authoring.steps import Step
+from stepwell.authoring.workflows import Workflow, WorkflowRef
 
 PLAIN = frozenset({"bool", "number", "text", "record", "none"})
 """Shapes whose truth is the same in Python and in expressions."""
@@ -174,17 +175,18 @@ class Hints:
 
     def _awaited(self, call: ast.expr) -> Any:
         target = self._names.static(call.func) if isinstance(call, ast.Call) else MISSING
-        if isinstance(target, Step):
-            return step_hints(target).get("return", Any)
-        return getattr(target, "output", Any)
+        return result_of(target) if isinstance(target, Step | WorkflowRef) else Any
 
 
-def step_hints(step: Step[..., Any]) -> Mapping[str, Any]:
-    """The annotations of a step; none if they cannot be resolved."""
+def result_of(target: Step[..., Any] | WorkflowRef[Any, Any]) -> Any:
+    """The type of what a call gives, or Any."""
+    if isinstance(target, WorkflowRef) and not isinstance(target, Workflow):
+        return target.output
+    fn = target.__wrapped__ if isinstance(target, Step) else target.fn
     try:
-        return get_type_hints(step.__wrapped__)
+        return get_type_hints(fn).get("return", Any)
     except Exception:  # annotations are code of users
-        return {}
+        return Any
 
 
 def is_record(kind: Any) -> bool:

@@ -68,9 +68,10 @@ class Names:
         return name in self._inner or name in self.locals
 
     def temporary(self, key: str, hint: Any) -> ast.Name:
-        """A name for something that was computed beforehand."""
-        self._inner[key] = (key, hint)
-        return ast.Name(id=key, ctx=ast.Load())
+        """A name for something that was computed beforehand. Nobody can write it, so it hides nothing."""
+        name = f"${key}"
+        self._inner[name] = (key, hint)
+        return ast.Name(id=name, ctx=ast.Load())
 
     @contextmanager
     def within(self, name: str, key: str, hint: Any) -> Iterator[None]:

@@ -70,6 +70,11 @@ class Statements:
             return self._unpack(cursor, target, value, at)
         if not isinstance(target, ast.Name):
             raise self._refuse_target(target)
+        if isinstance(value, ast.IfExp) and needs_lifting(ast.List(elts=[value.body, value.orelse], ctx=ast.Load())):
+            self._once.discard(target.id)
+            yes, no = self._decide(cursor, value.test, at)
+            sides = [(yes, value.body), (no, value.orelse)]
+            return unit.meet(*(self._set(place, target, side, at) for place, side in sides if place.is_live))
         if isinstance(value, ast.Await):
             awaited = self._calls.run(cursor, value.value)
             if target.id in self._once and awaited.result != "null":
@@ -157,8 +162,7 @@ class Statements:
     # --- branches and loops
 
     def _If(self, cursor: Cursor, node: ast.If) -> Cursor:
-        cursor, test = self._truth(cursor, node.test)
-        yes, no = self._unit.branch(cursor, test, node, "if")
+        yes, no = self._decide(cursor, node.test, node)
         return self._unit.meet(self.block(yes, node.body), self.block(no, node.orelse))
 
     def _Assert(self, cursor: Cursor, node: ast.Assert) -> Cursor:
@@ -181,8 +185,7 @@ class Statements:
         over: list[Cursor] = []
 
         def body(place: Cursor) -> Cursor:
-            place, inner = self._truth(place, node.test)
-            yes, no = unit.branch(place, inner, node, "if")
+            yes, no = self._decide(place, node.test, node)
             over.append(no)
             return self.block(yes, node.body)
 
@@ -253,6 +256,25 @@ class Statements:
         cursor, lifted = self._lifting.lift(cursor, node)
         self._unit.check_known(cursor, lifted)
         return cursor, self._constant(lifted) or self._unit.expressions.truth(lifted)
+
+    def _decide(self, cursor: Cursor, test: ast.expr, at: ast.stmt) -> tuple[Cursor, Cursor]:
+        """The places where a test holds and where it does not. What `and` and `or` may not reach is behind branches."""
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and needs_lifting(test):
+            yes, no = self._decide(cursor, test.operand, at)
+            return no, yes
+        if not (isinstance(test, ast.BoolOp) and any(map(needs_lifting, test.values[1:]))):
+            cursor, text = self._truth(cursor, test)
+            return self._unit.branch(cursor, text, at, "if")
+        is_and = isinstance(test.op, ast.And)
+        left: list[Cursor] = []
+        for value in test.values:
+            if not cursor.is_live:
+                break
+            yes, no = self._decide(cursor, value, at)
+            cursor, other = (yes, no) if is_and else (no, yes)
+            left.append(other)
+        decided = self._unit.meet(*left)
+        return (cursor, decided) if is_and else (decided, cursor)
 
     def _constant(self, node: ast.expr) -> Text | None:
         if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | str | None):

@@ -18,6 +18,12 @@ from stepwell.authoring.flows.source import Source
 MAX_NODES = 10_000
 OBJECT = (BaseException, Exception)
 
+_NAMING = ("subflow", "batch-scatter")
+"""Nodes whose failure begins with the name of what failed in them, and a colon."""
+
+_STRIPPED = '{message: input.message.slice(input.message.indexOf(": ") + 2), type: input.type, types: input.types}'
+"""The failure as the code would see it."""
+
 
 class LoopFrame(Struct, eq=False):
     """A loop around the code. `breaks` are the places that leave it."""
@@ -152,7 +158,8 @@ class Unit:
         if frame is None:
             return cursor
         (loose,) = cursor.edges
-        first = "input" if is_routed else f"{frame.caught} ? {frame.error} : input"
+        caught = _STRIPPED if self.graph.nodes[loose.source]["uses"] in _NAMING else "input"
+        first = caught if is_routed else f"{frame.caught} ? {frame.error} : {caught}"
         fallback = self.graph.id(f"{loose.source}_failed")
         node: Json = {
             "uses": "set",
