@@ -145,13 +145,25 @@ def _find_bodies(reading: Reading) -> None:
 
 
 def _is_around(reading: Reading, outer: str, inner: str) -> bool:
-    """Whether a loop holds another. If each is on the other's way, the one that needs the other is around it."""
+    """Whether a loop holds another. If each is on the other's way, the one that needs the other is around it; or else
+    the one that is reached first."""
     if inner not in _body(reading, outer, set()):
         return False
     if outer not in _body(reading, inner, set()):
         return True
     alone, without = _body(reading, inner, {outer}), _body(reading, outer, {inner})
-    return bool(alone) and (not without or len(alone) < len(without))
+    return bool(alone) and (not without or _distance(reading, outer) < _distance(reading, inner))
+
+
+def _distance(reading: Reading, loop: str) -> int:
+    """How far the controller, or where its body begins, is from the nodes that begin the run."""
+    wanted = {loop, *(link.target for link in reading.out_of(loop) if link.action == "continue")}
+    reached = {id for id in reading.vertices if not reading.into(id)} or {next(iter(reading.vertices))}
+    for distance in range(len(reading.vertices)):
+        if reached & wanted:
+            return distance
+        reached |= {link.target for link in reading.links if link.source in reached}
+    return len(reading.vertices)
 
 
 def _body(reading: Reading, loop: str, around: set[str]) -> set[str]:

@@ -212,6 +212,8 @@ class Flow:
             return UNSET if catch is None else _walk(catch, text.split(".")[1:])
         if text.startswith("_"):
             return self.lookup(text)
+        if (whole := self.lookup(text)) is not UNSET:
+            return whole
         first, *rest = text.split(".")
         return _walk(self.lookup(first), rest)
 

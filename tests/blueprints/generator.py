@@ -362,7 +362,7 @@ class Grower(Sheet):
 
     def _end(self, body: Region) -> Member:
         """The node in which all that the body holds ends."""
-        sources = {edge["source"] for edge in self.edges}
+        sources = {edge["source"] for edge in self.edges if edge.get("action") != "continue"}
         loose = [member for member in body.members if member.id not in sources]
         if len(loose) == 1 and len(body.members) > 1 and self.chance(0.6) and not loose[0].actions:
             return loose[0]

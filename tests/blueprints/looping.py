@@ -54,7 +54,7 @@ class Looping:
     def iterate(self, inner: Scope) -> State:
         """Run the body once. Whether an edge leads back to the controller."""
         reading = self.flow.reading
-        for id in reading.vertices:
+        for id in list(reading.vertices):
             if reading.home.get(id) == self.vertex.id:
                 self.flow.settle(id, inner)
         backs = [link for link in reading.into(self.vertex.id) if reading.is_back(link)]

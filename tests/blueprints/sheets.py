@@ -10,6 +10,7 @@ from tests.blueprints import phrases
 from tests.blueprints.phrases import Names
 
 Json = Any
+_UNREPEATED = {"loop-controller", "batch-scatter", "BatchScatterNode"}
 SHAPES = ["number"] * 4 + ["object"] * 2 + ["text", "flag", "list", "null"]
 INPUT: dict[str, Json] = {"s0": 7, "s1": "text", "s2": {"n": 3, "in": {"text": "t3"}}, "s3": [1, 2], "s4": None}
 STATE: Names = {"s0": "number", "s1": "text", "s2": "object", "s3": "list", "s4": "null"}
@@ -172,7 +173,7 @@ class Sheet:
         """A second edge that replaces the first."""
         edge = self.rng.choice(self.edges)
         target = next(node for node in self.nodes if node["id"] == edge["target"])
-        if target.get("config", {}).get("joinStrategy") != "any" and target["uses"] != "loop-controller":
+        if target.get("config", {}).get("joinStrategy") != "any" and target["uses"] not in _UNREPEATED:
             self.edges.append({**edge, "transform": "[input, 1]"})
 
     def _cover_actions(self) -> None:
