@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast
 
 from stepwell.authoring.implementations import Implementation, found_implementations, implementation_name
+from stepwell.authoring.lint_blueprints import lint_document
 from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.workflows import Definition, DefinitionKeywords, workflow_spec
 from stepwell.engine.graph.analysis import Analysis, analyze
 from stepwell.engine.graph.findings import Finding
-from stepwell.engine.graph.lint import lint
 from stepwell.errors import BlueprintError, DefinitionError
-from stepwell.formats.flowcraft import graph_of, parse_document, read
+from stepwell.formats.flowcraft import graph_of, parse_document
+from stepwell.formats.mermaid import to_mermaid
 from stepwell.model.blueprints import Graph
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.policies import Retry
@@ -133,10 +134,13 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         """Add a node: a step, a function of `NodeContext`, a class with `exec`, a workflow (a child run), a blueprint
         (a subflow), or the name that `uses` shall give. See `NodeKeywords` for the options."""
         _check_options(options, NodeKeywords, f"node {id!r}")
-        config = _config(options)
+        config = _config(options, f"node {id!r}")
         if isinstance(implementation, Blueprint):
-            self.subflows[implementation.id] = implementation
-            return self._add(id, "subflow", params={"blueprintId": implementation.id}, config=config)
+            wrong = sorted({"params", "retry", "timeout", "uses"} & set(options))
+            if wrong:
+                raise DefinitionError(f"node {id!r} is a subflow, which has no option {wrong[0]!r}; its own nodes have")
+            params = {"blueprintId": self._inner(id, implementation)}
+            return self._add(id, "subflow", params=params, inputs=options.get("inputs"), config=config)
         name = self._name(implementation, options.get("uses"), id)
         return self._add(id, name, params=options.get("params"), inputs=options.get("inputs"), config=config)
 
@@ -171,7 +175,9 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
             "concurrency": options.get("concurrency"),
             "settle": options.get("settle") or None,
         }
-        self._add(scatter, "batch-scatter", params=_given(params), inputs=over, config=_config(options))
+        self._add(
+            scatter, "batch-scatter", params=_given(params), inputs=over, config=_config(options, f"batch {id!r}")
+        )
         self._add(gather, "batch-gather", params=_given({"gatherNodeId": gather, "outputKey": output_key}))
         self._edges.append({"source": scatter, "target": gather})
         self._batches.add(id)
@@ -198,11 +204,10 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
     ) -> Self:
         """Run another blueprint as a part of this run. Without `inputs` it gets the node's input; with them, its state
         begins with these keys. `outputs` names what of it this blueprint's state gets."""
-        name = blueprint if isinstance(blueprint, str) else blueprint.id
-        if isinstance(blueprint, Blueprint):
-            self.subflows[name] = blueprint
+        _check_options(options, RouteKeywords, f"subflow {id!r}")
+        name = blueprint if isinstance(blueprint, str) else self._inner(id, blueprint)
         params = {"blueprintId": name, "inputs": _plain(inputs), "outputs": _plain(outputs)}
-        return self._add(id, "subflow", params=_given(params), config=_config(options))
+        return self._add(id, "subflow", params=_given(params), config=_config(options, f"subflow {id!r}"))
 
     def wait(
         self, id: str, source: Signal[Any] | Event[Any] | str | None = None, *, timeout: Duration | None = None
@@ -237,7 +242,8 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
     def document(self) -> Json:
         """The blueprint as a JSON object, complete; not to be changed."""
         document = dict(self._document)
-        document["edges"] = self._wired_edges() if self._batches or self._loops else document.get("edges", [])
+        if self._batches or self._loops:
+            document["edges"] = self._wired_edges()
         return document
 
     @property
@@ -266,20 +272,25 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
 
     # --- looking at it
 
-    def lint(self, *, keys: Iterable[str] = ()) -> list[Finding]:
-        """What is wrong or doubtful. `keys` are names that the run's input will have."""
-        draft = read(self.document)
-        return lint(
-            draft.graph,
-            implementations=set(self.implementations),
-            blueprints={blueprint.id for blueprint in self.all_blueprints()},
-            keys=set(keys),
-            paths=(draft.node_paths, draft.edge_paths),
+    def lint(self, *, include: Iterable[object] = (), keys: Iterable[str] | None = None) -> list[Finding]:
+        """What is wrong or doubtful, errors first. `include` is what the app will have besides the blueprint's own;
+        `keys` are the fields that inputs will have, None: nobody knows."""
+        others = found_implementations(include)
+        blueprints = [self, *(item for item in others.values() if isinstance(item, Blueprint))]
+        return lint_document(
+            self.document,
+            implementations={*self.implementations, *others},
+            blueprints={item.id for blueprint in blueprints for item in blueprint.all_blueprints()},
+            keys=None if keys is None else set(keys),
         )
 
     def analyze(self) -> Analysis:
         """Cycles, starts, ends and what cannot be reached."""
         return analyze(self.graph)
+
+    def to_mermaid(self) -> str:
+        """A flowchart in Mermaid's language."""
+        return to_mermaid(self.graph)
 
     def __repr__(self) -> str:
         version = f" v{self.spec.version}" if self.spec.version else ""
@@ -289,9 +300,9 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
 
     @property
     def _edges(self) -> list[Json]:
-        edges = self._document.setdefault("edges", [])
-        if isinstance(edges, dict):
-            edges = self._document["edges"] = list(edges.values())
+        edges = self._document.get("edges")
+        if not isinstance(edges, list):
+            edges = self._document["edges"] = list(edges.values()) if isinstance(edges, dict) else []
         return cast("list[Json]", edges)
 
     def _add(
@@ -304,13 +315,14 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         config: Json | None = None,
     ) -> Self:
         self._changed()
-        nodes = self._document.setdefault("nodes", [])
-        if isinstance(nodes, dict):
-            nodes = self._document["nodes"] = [{"id": key, **item} for key, item in nodes.items()]
+        nodes = self._document.get("nodes")
+        if not isinstance(nodes, list):
+            given = nodes if isinstance(nodes, dict) else {}
+            nodes = self._document["nodes"] = [{"id": key, **item} for key, item in given.items()]
         if any(node.get("id") == id for node in nodes):
             raise BlueprintError(f"blueprint {self.id!r} has a node {id!r} already; ids are given once")
-        node = {"id": id, "uses": uses, "params": _plain(params), "inputs": _plain(inputs), "config": config}
-        nodes.append({key: value for key, value in node.items() if value})
+        more = {"params": _plain(params), "inputs": _plain(inputs), "config": config}
+        nodes.append({"id": id, "uses": uses, **{key: value for key, value in more.items() if value}})
         return self
 
     def _changed(self) -> None:
@@ -327,6 +339,11 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
             raise DefinitionError(f"node {id!r}: another implementation is called {name!r}; give one of them uses=")
         return name
 
+    def _inner(self, id: str, blueprint: Blueprint[Any, Any]) -> str:
+        if self.subflows.setdefault(blueprint.id, blueprint) is not blueprint:
+            raise DefinitionError(f"node {id!r}: another blueprint is called {blueprint.id!r}; give one another id")
+        return blueprint.id
+
     def _wired_edges(self) -> list[Json]:
         """Edges of a batch are those of its two nodes; edges that leave a loop are taken when it ends."""
         wired = []
@@ -342,7 +359,7 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         return wired
 
 
-def _config(options: Mapping[str, Any]) -> Json:
+def _config(options: Mapping[str, Any], what: str) -> Json:
     config: Json = {}
     if (retry := options.get("retry")) is not None:
         config["maxRetries"] = retry.attempts
@@ -351,7 +368,7 @@ def _config(options: Mapping[str, Any]) -> Json:
             config["backoff"] = retry.backoff
             config["maxDelay"] = duration_ms(retry.max_delay)
     if (timeout := options.get("timeout")) is not None:
-        config["timeout"] = duration_ms(timeout, what="timeout")
+        config["timeout"] = duration_ms(timeout, what=f"{what}: timeout")
     if (fallback := options.get("fallback")) is not None:
         config["fallback"] = fallback
     if (join := options.get("join")) is not None:

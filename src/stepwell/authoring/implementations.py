@@ -13,6 +13,7 @@ from typing import Any
 from stepwell.authoring.steps import Step
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.errors import DefinitionError
+from stepwell.model.blueprints import ALIASES
 
 Implementation = Step[..., Any] | WorkflowRef[Any, Any] | type[Any] | Callable[..., Any]
 """A step, a workflow, a class with `exec`, or a function of `NodeContext`."""
@@ -46,7 +47,7 @@ def _of(item: object) -> Iterable[tuple[str, Any]]:
     if isinstance(item, str):
         item = sys.modules.get(item) or importlib.import_module(item)
     if isinstance(item, Mapping):
-        return [(str(name), value) for name, value in item.items()]
+        return [(str(name), _checked(str(name), value)) for name, value in item.items()]
     if isinstance(item, ModuleType):
         return [pair for name, value in vars(item).items() for pair in _in_module(item, name, value)]
     if callable(item) and (name := implementation_name(item)):
@@ -54,12 +55,19 @@ def _of(item: object) -> Iterable[tuple[str, Any]]:
     raise DefinitionError(f"include holds {item!r}; give modules, module names, nodes, blueprints, or a dict of nodes")
 
 
+def _checked(name: str, value: Any) -> Any:
+    if not isinstance(value, WorkflowRef) and not callable(value):
+        raise DefinitionError(f"{name!r} is {value!r}, which no node can be made of; give a step, function or class")
+    return value
+
+
 def _in_module(module: ModuleType, name: str, value: Any) -> Iterable[tuple[str, Any]]:
-    """What a module offers: what it defines itself, under its own name, and all steps and workflows in it."""
+    """What a module offers: what it defines itself, under its own name, and all steps and workflows in it. A helper
+    that happens to be called `join` or `start` replaces no built-in node; what shall is included by itself."""
     if isinstance(value, Step | WorkflowRef):
-        own = implementation_name(value)
-        return [(own, value), (name, value)] if name != own and not name.startswith("_") else [(own, value)]
-    if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+        names = [implementation_name(value), *([] if name.startswith("_") else [name])]
+        return [(name, value) for name in dict.fromkeys(names) if name not in ALIASES]
+    if name.startswith("_") or name in ALIASES or getattr(value, "__module__", None) != module.__name__:
         return ()
     is_node = inspect.isfunction(value) or (inspect.isclass(value) and callable(getattr(value, "exec", None)))
     return [(name, value)] if is_node else ()
