@@ -18,7 +18,6 @@ TARGET = ROOT / "src" / "stepwell" / "runtime" / "sync.py"
 CLASSES = {"Stepwell": "app", "Handle": "handles", "Runs": "runs"}
 """The classes to twin, and their modules in stepwell.runtime. The first is the one that is entered."""
 
-LEFT_OUT = {"restart"}
 CYCLE = "stepwell.runtime.app"
 """It imports the generated module, so that one imports it for type checkers only."""
 
@@ -152,7 +151,7 @@ def _is_type_variable(node: ast.Assign) -> bool:
 def _methods(source: ast.ClassDef) -> Iterator[Method]:
     """What has a twin."""
     for node in source.body:
-        if not isinstance(node, Method) or node.name.startswith("_") or node.name in LEFT_OUT:
+        if not isinstance(node, Method) or node.name.startswith("_"):
             continue
         returned = node.returns.value if isinstance(node.returns, ast.Subscript) else node.returns
         name = returned.id if isinstance(returned, ast.Name) else ""

@@ -4,7 +4,7 @@ StepwellError(Exception)
 ├── StepError                 a step failed for good; raised inside the workflow that awaited it
 ├── RunError                  a run did not complete; raised by ``handle.result()``
 │   └── RunCancelledError     ... because it was cancelled or terminated
-├── RunConflictError          the id is taken by another workflow or another input
+├── RunConflictError          the id is taken by another workflow or input; or what was asked does not fit the run
 ├── RunNotFoundError          no run has this id
 ├── RunClosedError            the run has ended, so it takes no more messages
 ├── HookError                 a hook token is unknown, taken or already used
@@ -89,7 +89,8 @@ class RunCancelledError(RunError):
 
 
 class RunConflictError(StepwellError):
-    """A run of this id exists, with another workflow or another input."""
+    """A run of this id exists, with another workflow or another input; or the run, or a node of it, is not in the state
+    that it must be in for what was asked."""
 
 
 class RunNotFoundError(StepwellError):

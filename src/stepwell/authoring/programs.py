@@ -18,7 +18,7 @@ from stepwell.authoring.registry import Registry
 from stepwell.authoring.snapshots import graphs_of, reachable
 from stepwell.authoring.steps import Step
 from stepwell.authoring.workflows import Definition, Workflow, WorkflowRef
-from stepwell.codec import failure_of
+from stepwell.codec import Typed, failure_of
 from stepwell.engine.function import FunctionProgram
 from stepwell.engine.graph.outcome import Binding, Child, MissingImplementationError
 from stepwell.engine.graph.plan import Plan, make_plans
@@ -70,7 +70,13 @@ def graph_program(
     """The program of a run of a blueprint: of the one that the run is pinned to."""
     snapshot = origin.blueprint if origin.blueprint != NULL else registry.snapshot_of(blueprint)
     plan = _plan(registry, blueprint, snapshot, origin)
-    return GraphProgram(plan, origin, _Host(registry, blueprint), snapshot=snapshot, watches=watches)
+    return GraphProgram(
+        plan,
+        origin,
+        Host(registry, registry.types_of(blueprint).output, blueprint.id),
+        snapshot=snapshot,
+        watches=watches,
+    )
 
 
 def missing_implementations(registry: Registry, blueprint: Blueprint[Any, Any]) -> list[str]:
@@ -82,7 +88,7 @@ def missing_implementations(registry: Registry, blueprint: Blueprint[Any, Any]) 
             if node.built_in == "batch-scatter":
                 names.append(str(node.params.get("workerUsesKey")))
             for name in names:
-                if _implementation(registry, blueprint, name) is None and Node(id="", uses=name).built_in is None:
+                if implementation_of(registry, blueprint, name) is None and Node(id="", uses=name).built_in is None:
                     missing.add(name)
     return sorted(missing)
 
@@ -114,7 +120,7 @@ class _Binder:
 
     def __call__(self, node: Node) -> Binding | None:
         registry = self._registry
-        found = _implementation(registry, self._blueprint, node.uses)
+        found = implementation_of(registry, self._blueprint, node.uses)
         if found is None:
             if node.built_in is not None:
                 return None
@@ -123,11 +129,12 @@ class _Binder:
                 f"{node.id!r} uses; include it in the app, or run a worker that has it"
             )
         if isinstance(found, WorkflowRef):
-            return _child(registry, found)
+            return child_binding(registry, found)
         return bound_node(node, found, registry.codec, registry.middleware, self._bind)
 
 
-def _child(registry: Registry, workflow: WorkflowRef[Any, Any]) -> Child:
+def child_binding(registry: Registry, workflow: WorkflowRef[Any, Any]) -> Child:
+    """A node that is a workflow."""
     types = registry.types_of(workflow)
 
     def encode(raw: Raw) -> Raw:
@@ -139,20 +146,21 @@ def _child(registry: Registry, workflow: WorkflowRef[Any, Any]) -> Child:
     return Child(workflow.id, workflow.spec.version, encode, registry.snapshot_of(workflow))
 
 
-def _implementation(registry: Registry, blueprint: Blueprint[Any, Any], name: str) -> Implementation | None:
+def implementation_of(registry: Registry, blueprint: Blueprint[Any, Any], name: str) -> Implementation | None:
+    """What `uses` means in a blueprint: the blueprint's own, else the app's."""
     for item in blueprint.all_blueprints():
         if name in item.implementations:
             return item.implementations[name]
     return registry.implementations.get(name)
 
 
-class _Host:
-    """What a graph program needs of its app."""
+class Host:
+    """What a graph program needs of its app. `output` is the type of the blueprint's result."""
 
-    def __init__(self, registry: Registry, blueprint: Blueprint[Any, Any]) -> None:
+    def __init__(self, registry: Registry, output: Typed[Any], blueprint: str) -> None:
         self._registry = registry
-        self._output = registry.types_of(blueprint).output
-        self._where = f"the result of blueprint {blueprint.id}"
+        self._output = output
+        self._where = f"the result of blueprint {blueprint}"
 
     def plain(self, raw: Raw) -> Raw:
         """The JSON behind a recorded payload."""

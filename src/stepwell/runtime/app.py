@@ -24,6 +24,7 @@ from stepwell.model.entries import Created
 from stepwell.model.ids import RunId, keyed_run_id
 from stepwell.model.runs import TERMINAL
 from stepwell.ports import Backend, Clock
+from stepwell.runtime.archiving import restart
 from stepwell.runtime.client import Client, NewStart
 from stepwell.runtime.handles import Handle
 from stepwell.runtime.hub import Hub
@@ -271,7 +272,7 @@ class Stepwell:
         if on_conflict == "fail":
             raise RunConflictError(f"run {start.id} exists ({status})")
         if on_conflict == "restart_if_failed" and status in TERMINAL and status != "completed":
-            await self.runs.restart(start)
+            await restart(self.client, start)
             return
         await self.client.check_same(start)
 

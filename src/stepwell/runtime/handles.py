@@ -12,6 +12,7 @@ from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head
 from stepwell.runtime.client import Client, outcome_error
+from stepwell.runtime.graphs import answer_node
 from stepwell.runtime.reading import StreamChunk, read_stream
 from stepwell.runtime.steering import Steering
 
@@ -57,6 +58,15 @@ class Handle(Generic[R]):
         """Send a signal. With an `id`, sending twice counts once. `RunNotFoundError`, `RunClosedError`."""
         raw = self._registry.encode(value, signal.type, what=f"signal {signal.name}")
         await self._client.send(self.id, signal.name, raw, id=id)
+
+    async def resume(self, node: str, *, action: str | None = None, output: Any = None) -> bool:
+        """Let a node of a blueprint that waits go on, with an `output`, along the edges of `action`. True: it had no
+        answer before; False: it had this very one.
+
+        `node` is its id (`approve`, `sub/approve`), or a visit's (`approve:2`). `RunConflictError` if it does not wait
+        now, or had another answer; `DefinitionError` if there is no such node, or no edge for the action.
+        """
+        return await answer_node(self._client, self._registry, self.id, node, action=action, output=output)
 
     async def cancel(self, reason: str = "", *, grace: Duration | None = None) -> None:
         """Ask the run to stop; `CancelledError` at its awaits. After `grace` it is terminated."""

@@ -8,19 +8,20 @@ from typing import Any, Unpack, get_args, overload
 from msgspec import UNSET
 
 from stepwell.authoring.registry import Registry
+from stepwell.engine.graph.state import GraphState
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import Timeline
 from stepwell.errors import DefinitionError
 from stepwell.model.durations import Duration
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, LiveStatus, Page, RunQuery, Status
-from stepwell.runtime.archiving import restart
 from stepwell.runtime.bulk import RunResult, Verb, all_runs, chosen, for_each
-from stepwell.runtime.client import Client, NewStart
+from stepwell.runtime.client import Client
 from stepwell.runtime.explaining import Explanation, explain
 from stepwell.runtime.exporting import export_run, import_run
 from stepwell.runtime.following import RunEvent, run_events
 from stepwell.runtime.forking import Forking
+from stepwell.runtime.graphs import answer_node, run_state
 from stepwell.runtime.querying import RunFilters, run_query
 from stepwell.runtime.replaying import ReplayReport, replay_frames
 from stepwell.runtime.retention import delete_run, purge
@@ -68,6 +69,13 @@ class Runs:
         `RunNotFoundError` at the first step of the iteration.
         """
         return run_events(self._client, RunId(run), follow=follow, after=after)
+
+    async def state(self, run: str, *, at: int | None = None) -> GraphState:
+        """Where the nodes of a blueprint's run stand; with `at`, how they stood when that frame was written.
+
+        `DefinitionError` if the run is no blueprint's, or has no such frame. `RunNotFoundError`.
+        """
+        return await run_state(self._client, self._registry, RunId(run), at)
 
     # --- steering
 
@@ -132,6 +140,10 @@ class Runs:
         """Let paused runs go on. `RunClosedError`; a run that is not paused goes on as it did."""
         return await self._live(runs, lambda run: self._steering.resume(run, request_id=request_id))
 
+    async def answer(self, run: str, node: str, *, action: str | None = None, output: Any = None) -> bool:
+        """Let a blueprint's node that waits go on. See `Handle.resume`."""
+        return await answer_node(self._client, self._registry, RunId(run), node, action=action, output=output)
+
     # --- starting over
 
     @overload
@@ -164,11 +176,6 @@ class Runs:
         subscriptions are made anew; messages that came later are kept. `DefinitionError` names the steps there are.
         """
         return await self._forking.fork(RunId(run), from_step=from_step, edit=edit or {}, input=input, id=id)
-
-    async def restart(self, start: NewStart) -> None:
-        """Start anew under the id of a run that ended; the old one is kept as `<id>~1`, `<id>~2`, ... without its
-        streams. Repeating it after a crash is safe. `RunConflictError`."""
-        await restart(self._client, start)
 
     # --- taking away and bringing back
 

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from stepwell.authoring.messages import Event, Signal, Stream
 from stepwell.authoring.workflows import WorkflowRef
+from stepwell.engine.graph.state import GraphState
 from stepwell.engine.timeline import Timeline
 from stepwell.errors import StepwellError
 from stepwell.model.durations import Duration
@@ -144,6 +145,15 @@ class SyncHandle(Generic[R]):
         """Send a signal. With an `id`, sending twice counts once. `RunNotFoundError`, `RunClosedError`."""
         self._portal.run(self._inner.send(signal, value, id=id))
 
+    def resume(self, node: str, *, action: str | None = None, output: Any = None) -> bool:
+        """Let a node of a blueprint that waits go on, with an `output`, along the edges of `action`. True: it had no
+        answer before; False: it had this very one.
+
+        `node` is its id (`approve`, `sub/approve`), or a visit's (`approve:2`). `RunConflictError` if it does not wait
+        now, or had another answer; `DefinitionError` if there is no such node, or no edge for the action.
+        """
+        return self._portal.run(self._inner.resume(node, action=action, output=output))
+
     def cancel(self, reason: str = "", *, grace: Duration | None = None) -> None:
         """Ask the run to stop; `CancelledError` at its awaits. After `grace` it is terminated."""
         self._portal.run(self._inner.cancel(reason, grace=grace))
@@ -192,6 +202,13 @@ class SyncRuns:
         `RunNotFoundError` at the first step of the iteration.
         """
         return self._portal.iterate(self._inner.events(run, follow=follow, after=after))
+
+    def state(self, run: str, *, at: int | None = None) -> GraphState:
+        """Where the nodes of a blueprint's run stand; with `at`, how they stood when that frame was written.
+
+        `DefinitionError` if the run is no blueprint's, or has no such frame. `RunNotFoundError`.
+        """
+        return self._portal.run(self._inner.state(run, at=at))
 
     @overload
     def cancel(
@@ -257,6 +274,10 @@ class SyncRuns:
     def resume(self, runs: str | Iterable[str] | RunQuery, *, request_id: str | None = None) -> _Results | None:
         """Let paused runs go on. `RunClosedError`; a run that is not paused goes on as it did."""
         return self._portal.run(cast("Any", self._inner).resume(runs, request_id=request_id))
+
+    def answer(self, run: str, node: str, *, action: str | None = None, output: Any = None) -> bool:
+        """Let a blueprint's node that waits go on. See `Handle.resume`."""
+        return self._portal.run(self._inner.answer(run, node, action=action, output=output))
 
     @overload
     def retry(self, runs: str, *, id: str | None = None) -> RunId: ...
