@@ -38,6 +38,10 @@ class Text(NamedTuple):
         """The text as an operand that must hold together as tightly as this."""
         return self.code if self.level >= level else f"({self.code})"
 
+    def after_sign(self) -> str:
+        """The text as the operand of `!`, which takes no power without parentheses."""
+        return f"({self.code})" if self.level == POWER else self.within(UNARY)
+
 
 _ARITHMETIC: dict[type[ast.operator], tuple[str, int]] = {
     ast.Add: ("+", TERM),
@@ -160,8 +164,9 @@ class Expressions:
             raise self._source.refuse(
                 node, f"{_shown(hint)} has no field {node.attr!r}", f"it has {', '.join(fields)}; methods run in steps"
             )
-        fails = _NONE if fields is not None and shapes(hint) <= {"record"} else frozenset({AttributeError})
-        return Text(f"{owner.within(ATOM)}.{node.attr}", ATOM, owner.fails | fails, owner.is_path)
+        if fields is None or shapes(hint) != {"record"}:  # it may be None, or have no such field
+            return Text(f'index({owner.code}, "{node.attr}")', fails=owner.fails | {AttributeError})
+        return Text(f"{owner.within(ATOM)}.{node.attr}", ATOM, owner.fails, owner.is_path)
 
     def _Subscript(self, node: ast.Subscript) -> Text:
         owner = self.text(node.value)
@@ -252,7 +257,7 @@ class Expressions:
     def _UnaryOp(self, node: ast.UnaryOp) -> Text:
         if isinstance(node.op, ast.Not):
             operand = self.truth(node.operand)
-            return Text(f"!{operand.within(UNARY)}", UNARY, operand.fails)
+            return Text(f"!{operand.after_sign()}", UNARY, operand.fails)
         operand = self.text(node.operand)
         if isinstance(node.op, ast.Invert):
             raise self._source.refuse(node, "the operator ~ is not supported in a flow", IN_A_STEP)

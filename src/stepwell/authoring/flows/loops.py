@@ -142,7 +142,7 @@ class Loops:
                 return self._range(cursor, node)
             if name == "enumerate" and 1 <= len(node.args) <= 2:
                 return self._enumerate(cursor, node)
-            if name == "zip" and node.args:
+            if name == "zip" and len(node.args) > 1:
                 return self._zip(cursor, node)
             if isinstance(func, ast.Attribute) and func.attr == "items" and not node.args:
                 return self._items(cursor, func)

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.authoring.flows.expressions import Expressions, Kinds, Text
+from stepwell.authoring.flows.expressions import UNARY, Expressions, Kinds, Text
 from stepwell.authoring.flows.graph import Cursor, GraphBuilder, Json, Loose, meet
 from stepwell.authoring.flows.hints import Hints
 from stepwell.authoring.flows.names import Names
@@ -121,12 +121,10 @@ class Unit:
     def check_known(self, cursor: Cursor, node: ast.expr) -> None:
         """Refuse variables that are not set on every way to this place."""
         for name in ast.walk(node):
-            is_variable = (
-                isinstance(name, ast.Name) and name.id in self.names.locals and not self.names.is_inner(name.id)
-            )
-            if is_variable and name.id not in cursor.known:  # type: ignore[attr-defined]
-                id = name.id  # type: ignore[attr-defined]
-                raise self.refuse(name, f"{id} may not be set here", f"set {id} on every way to this line")
+            if not (isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)) or name.id in cursor.known:
+                continue
+            if name.id in self.names.locals and not self.names.is_inner(name.id):
+                raise self.refuse(name, f"{name.id} may not be set here", f"set {name.id} on every way to this line")
 
     def text(self, cursor: Cursor, node: ast.expr) -> Text:
         """An expression in which nothing is awaited, as text."""
@@ -224,6 +222,6 @@ class Unit:
 
 def negated(test: Text) -> str:
     """The text of the opposite."""
-    if test.code.startswith("!") and test.level >= 8 and not test.code.startswith("!="):
+    if test.level == UNARY and test.code.startswith("!"):
         return test.code[1:]
-    return f"!{test.within(8)}"
+    return f"!{test.after_sign()}"
