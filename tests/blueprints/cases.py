@@ -14,7 +14,8 @@ Json = Any
 
 @dataclass(frozen=True)
 class Sentence:
-    """`expected` may hold `value`, `status`, `outputs`, `inputs`, `state`, `steps` and `failure` (a part of it)."""
+    """`expected` may hold `value`, `status`, `outputs`, `inputs`, `state`, `steps` and `failure` (a part of the
+    run's message)."""
 
     text: str
     nodes: Json

@@ -156,13 +156,16 @@ def _is_around(reading: Reading, outer: str, inner: str) -> bool:
 
 
 def _distance(reading: Reading, loop: str) -> int:
-    """How far the controller, or where its body begins, is from the nodes that begin the run."""
+    """How far the controller, or where its body begins, is from the nodes that begin the run; if none of them leads
+    there, from the first node of the knot that the loop is in."""
     wanted = {loop, *(link.target for link in reading.out_of(loop) if link.action == "continue")}
-    reached = {id for id in reading.vertices if not reading.into(id)} or {next(iter(reading.vertices))}
-    for distance in range(len(reading.vertices)):
-        if reached & wanted:
-            return distance
-        reached |= {link.target for link in reading.links if link.source in reached}
+    knot = _body(reading, loop, set())
+    first = next(id for id in reading.vertices if id in knot)
+    for reached in ({id for id in reading.vertices if not reading.into(id) and not reading.served_by(id)}, {first}):
+        for distance in range(len(reading.vertices)):
+            if reached & wanted:
+                return distance
+            reached |= {link.target for link in reading.links if link.source in reached}
     return len(reading.vertices)
 
 

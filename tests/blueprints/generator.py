@@ -398,7 +398,8 @@ class Grower(Sheet):
     def dynamic(self, region: Region, place: Place, budget: int) -> list[Member]:
         """A node that makes others, and one that waits for them."""
         made = [
-            {"id": self.name(), "uses": "mix", "inputs": self.inputs(place, 1)} for _ in range(self.rng.randint(1, 3))
+            {"id": self.name().replace("-", ""), "uses": "mix", "inputs": self.inputs(place, 1)}
+            for _ in range(self.rng.randint(1, 3))
         ]
         gather = self.name()
         params = {"nodes": made, "gather": gather}

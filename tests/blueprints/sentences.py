@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.blueprints.cases import Sentence, act, blueprint, const, echo, fail
+from tests.blueprints.cases import Sentence, act, blueprint, const, echo
 
 SUB = {"id": "sub", "uses": "subflow", "params": {"blueprintId": "child"}}
 
@@ -33,6 +33,33 @@ INPUTS = [
 
 LOOPS = [
     Sentence(
+        "on the first iteration a continue edge's transform sees the input of the loop",
+        [
+            const("a", 1),
+            {"id": "loop", "uses": "loop-controller", "params": {"condition": "(n ?? 0) < 1"}},
+            {"id": "n", "uses": "count", "params": {"key": "n"}},
+            echo("out"),
+        ],
+        ["a -> loop", 'loop -> n {"action": "continue", "transform": "[input]"}', "n -> loop", "loop -> out"],
+        {"value": 1, "inputs": {"n": [1]}},
+    ),
+    Sentence(
+        "a transform on the way out of a loop sees its output by name",
+        [
+            const("a", 1),
+            {"id": "loop", "uses": "loop-controller", "params": {"condition": "(n ?? 0) < 2"}},
+            {"id": "n", "uses": "count", "params": {"key": "n"}},
+            echo("out"),
+        ],
+        [
+            "a -> loop",
+            'loop -> n {"action": "continue"}',
+            "n -> loop",
+            'loop -> out {"action": "break", "transform": "[loop, input]"}',
+        ],
+        {"value": [2, 2], "outputs": {"loop": 2}},
+    ),
+    Sentence(
         "a loop that ends without an exit gives nothing to the result",
         [
             const("a", 1),
@@ -42,6 +69,44 @@ LOOPS = [
         ],
         ["a -> loop", 'loop -> in {"action": "continue"}', 'in -> end {"condition": "false"}', "end -> loop"],
         {"value": None, "steps": ["a", "in"]},
+    ),
+]
+
+STATE = [
+    Sentence(
+        "a set node that fails writes nothing",
+        [
+            {"id": "a", "uses": "set", "params": {"values": {"x": "1", "y": "x + what.is"}}},
+            const("b"),
+            {"id": "r", "uses": "read", "params": {"keys": ["x"]}, "inputs": {"a": "a", "b": "b"}},
+        ],
+        ["b -> r"],
+        {"status": "failed", "failure": "y", "state": {"x": None}},
+    ),
+    Sentence(
+        "a set node sees the values before it and its input under any name",
+        [
+            const("b", 5),
+            {"id": "a", "uses": "set", "params": {"values": {"what": "input + 1", "space": 'context["what"] + 1'}}},
+        ],
+        ["b -> a"],
+        {"value": {"what": 6, "space": 7}, "state": {"what": 6, "space": 7}},
+    ),
+]
+
+FAILURES = [
+    Sentence(
+        "the failure of a subflow's edges names the subflow",
+        [SUB, echo("b")],
+        ['sub -> b {"condition": "what.is[0]"}'],
+        {"status": "failed", "failure": "node 'sub': condition of the edge 'sub' -> 'b'"},
+        blueprints={"child": blueprint("child", [const("x", 1)])},
+    ),
+    Sentence(
+        "a fallback that was not needed is skipped even if the edges of its node fail",
+        [const("a", 1, config={"fallback": "f"}), echo("f"), echo("b"), const("c", 2), echo("d")],
+        ['a -> b {"condition": "what.is[0]"}', "f -> d", "c -> d"],
+        {"status": "failed", "failure": "condition of the edge", "steps": ["a", "c", "d"]},
     ),
 ]
 
@@ -69,5 +134,4 @@ ROUTING = [
     ),
 ]
 
-SENTENCES = [*SUBFLOWS, *INPUTS, *LOOPS, *ROUTING]
-__all__ = ["SENTENCES", "fail"]
+SENTENCES = [*FAILURES, *SUBFLOWS, *INPUTS, *LOOPS, *ROUTING, *STATE]

@@ -173,7 +173,8 @@ class Sheet:
         """A second edge that replaces the first."""
         edge = self.rng.choice(self.edges)
         target = next(node for node in self.nodes if node["id"] == edge["target"])
-        if target.get("config", {}).get("joinStrategy") != "any" and target["uses"] not in _UNREPEATED:
+        is_any = target.get("config", {}).get("joinStrategy") == "any"
+        if not is_any and target["uses"] not in _UNREPEATED and not isinstance(target.get("inputs"), str):
             self.edges.append({**edge, "transform": "[input, 1]"})
 
     def _cover_actions(self) -> None:

@@ -50,15 +50,18 @@ def _pass(machine: Machine, visit: Visit) -> None:
 def _set(machine: Machine, visit: Visit) -> None:
     space = visit.scope.space
     values: dict[str, Raw] = {}
-    given = NULL if visit.input is None else visit.input
+    seen: dict[str, Any] = {}
+    given = msgspec.json.decode(NULL if visit.input is None else visit.input)
     try:
         for key, expression in visit.node.values:
-            value = evaluated(expression, space, f"value {key!r} of {visit.id!r}", input=msgspec.json.decode(given))
-            values[key] = encoded(value)
-            space.write(key, values[key])
+            what = f"value {key!r} of {visit.id!r}"
+            values[key] = encoded(evaluated(expression, space, what, **{**seen, "input": given}))
+            seen[key] = msgspec.json.decode(values[key])
     except RoutingError as error:
         machine.fail_with(visit, error)
         return
+    for key, raw in values.items():
+        space.write(key, raw)
     machine.finish(visit, Raw(msgspec.json.encode(values)))
 
 

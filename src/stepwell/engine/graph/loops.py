@@ -113,6 +113,7 @@ def _check(machine: Machine, run: LoopRun) -> None:
                 f"the loop {node.id!r} did not end within {node.max_iterations} iterations; look at its condition, or "
                 f"raise params.maxIterations"
             )
+        visit.output = (run.last if run.count else visit.input) or NULL
         taken = [edge for edge in _into_body(node) if holds(visit, edge, machine.watch)]
         made = {edge.index: transformed(visit.scope.space, edge, visit) for edge in taken if edge.transform}
     except (RoutingError, LoopError) as error:
@@ -126,8 +127,13 @@ def _leave(machine: Machine, run: LoopRun, edges: list[PlanEdge]) -> None:
     """The loop is over, and goes on by these edges."""
     visit = run.visit
     space = visit.scope.space
-    made = {edge.index: transformed(space, edge, visit) for edge in edges if edge.transform is not None}
+    before = space.outputs.get(visit.node.id)
     space.put_output(visit.node.id, visit.output or NULL)
+    try:
+        made = {edge.index: transformed(space, edge, visit) for edge in edges if edge.transform is not None}
+    except RoutingError:
+        space.put_output(visit.node.id, before)
+        raise
     visit.status = "completed"
     machine.visits.pop(visit.id, None)
     if visit.node.fallback is not None:

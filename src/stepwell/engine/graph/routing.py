@@ -64,7 +64,7 @@ def holds(visit: Visit, edge: PlanEdge, watch: Watch | None = None) -> bool:
     return is_true
 
 
-def evaluated(expression: Expression, space: Space, what: str, **names: Any) -> Any:
+def evaluated(expression: Expression, space: Space, what: str, /, **names: Any) -> Any:
     """The value of an expression; `names` come before those of the space. `RoutingError` if it has none."""
 
     def lookup(name: str) -> Any:
