@@ -225,6 +225,10 @@ def test_a_fallback_of_two_fallbacks_belongs_to_the_loop() -> None:
     assert bodies("s > L ? a > b > L ? b", "L ! x", "f", "g", "h", fallbacks=served) == {"L": "a b f g h"}
 
 
+def test_a_loop_as_a_fallback_is_not_around_what_it_serves() -> None:
+    assert bodies("s > L ? a > b > L ! x", "F ? b", fallbacks={"b": "F"}) == {"L": "F a b", "F": ""}
+
+
 def test_a_fallback_that_serves_two_loops_belongs_to_neither() -> None:
     assert bodies("s > L ? a > L ! M ? b > M", "f", fallbacks={"a": "f", "b": "f"}) == {"L": "a", "M": "b"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from stepwell.engine.graph.wiring import Wiring, knots, reach
+from stepwell.engine.graph.wiring import Links, Wiring, knots, reach
 
 
 class Nesting:
@@ -19,6 +19,7 @@ class Nesting:
     def __init__(self, wiring: Wiring, entry_points: Collection[str]) -> None:
         self._wiring = wiring
         self._entry_points = {wiring.number[name] for name in entry_points if name in wiring.number}
+        self._after, self._before = _leading_into_loops_by_edges(wiring)
         self.bodies: dict[int, set[int]] = {number: set() for number in wiring.continues}
         self.overlaps: list[tuple[str, str]] = []
         if self.bodies:
@@ -45,7 +46,7 @@ class Nesting:
 
     def _split(self) -> None:
         wiring = self._wiring
-        pending = list(knots(wiring.everything, wiring.after, wiring.before))
+        pending = list(knots(wiring.everything, self._after, self._before))
         while pending:
             knot = pending.pop()
             heads = self._loops_in(knot, knot)
@@ -54,7 +55,7 @@ class Nesting:
             head = heads[0] if len(heads) == 1 else self._outermost(knot, heads)
             inner = knot - {head}
             self.bodies[head] = self._body(head, inner)
-            parts = list(knots(inner, wiring.after, wiring.before))
+            parts = list(knots(inner, self._after, self._before))
             for lost in self._lost(heads, head, parts):
                 self.overlaps.append((wiring.nodes[lost].id, wiring.nodes[head].id))
             pending += parts
@@ -67,7 +68,7 @@ class Nesting:
         )
 
     def _body(self, head: int, inner: set[int]) -> set[int]:
-        return reach(self._wiring.continues[head], self._wiring.after, inner)
+        return reach(self._wiring.continues[head], self._after, inner)
 
     def _lost(self, heads: list[int], head: int, parts: list[set[int]]) -> list[int]:
         """The loops of a knot that are none any more when `head` is gone."""
@@ -78,12 +79,12 @@ class Nesting:
         """The controller that leaves all other loops whole and whose body is largest. Of equals, the one by which the
         knot is entered; then the one whose body is entered; then the first."""
         wiring = self._wiring
-        entered = {n for n in knot if any(source not in knot for source in wiring.before[n])}
+        entered = {n for n in knot if any(source not in knot for source in self._before[n])}
         entered = entered or (knot & self._entry_points) or {min(knot)}
         ranked: list[tuple[int, int, int, int]] = []
         for head in sorted(heads, key=lambda h: (h not in entered, entered.isdisjoint(wiring.continues[h]), h)):
             inner = knot - {head}
-            parts = list(knots(inner, wiring.after, wiring.before))
+            parts = list(knots(inner, self._after, self._before))
             lost, size = len(self._lost(heads, head, parts)), len(self._body(head, inner))
             if not lost and size == len(inner):
                 return head
@@ -123,3 +124,13 @@ class Nesting:
             for number in body:
                 around.setdefault(number, set()).add(loop)
         return around
+
+
+def _leading_into_loops_by_edges(wiring: Wiring) -> tuple[Links, Links]:
+    """The links of a graph, without those to controllers that stand in for a node: such a loop is not around it."""
+    after, before = list(wiring.after), list(wiring.before)
+    for loop in wiring.continues.keys() & wiring.served.keys():
+        before[loop] = list(wiring.sources[loop])
+        for number in wiring.served[loop]:
+            after[number] = list(wiring.targets[number])
+    return after, before
