@@ -128,11 +128,13 @@ def rebased(frames: Sequence[Frame], old: Generation, new: Generation) -> tuple[
 
 def has_only_messages(frames: Sequence[Frame]) -> bool:
     """Whether a prefix holds nothing that a body did, so that a body may as well begin after all of it."""
-    return all(
-        isinstance(entry, Received) and isinstance(entry.message, Signal | Event)
-        for frame in frames
-        for entry in frame.entries
-    )
+    return all(_is_no_act(entry) for frame in frames for entry in frame.entries)
+
+
+def _is_no_act(entry: Entry) -> bool:
+    if isinstance(entry, Received):
+        return isinstance(entry.message, Signal | Event)
+    return isinstance(entry, Pinned)
 
 
 def unbegun(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:

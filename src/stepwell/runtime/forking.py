@@ -42,6 +42,8 @@ from stepwell.model.ids import Claim, CommandId, RunId
 from stepwell.model.runs import Head
 from stepwell.ports import MAX_SEQ, NewRun, Wanted
 from stepwell.runtime.client import Client
+from stepwell.runtime.graph_edits import check_nodes, is_graph, node_edits
+from stepwell.runtime.graphs import Look, look
 from stepwell.runtime.payloads import spilled_frame
 
 _STEPS_SHOWN = 30
@@ -86,7 +88,12 @@ class Forking:
     ) -> RunId:
         """A new run that begins with the old one's results before `from_step`. `input` UNSET: the old one's."""
         origin = await self.origin(run)
-        edits = {CommandId(step): self._registry.encode(value, what=f"edit {step}") for step, value in edit.items()}
+        wanted = [*edit] if from_step is None else [from_step, *edit]
+        if is_graph(self._registry, origin.fold):
+            check_nodes(self._look(origin), settled_steps(origin.journal), wanted)
+            edits = node_edits(self._registry, origin.journal, edit)
+        else:
+            edits = {CommandId(step): self._registry.encode(value, what=f"edit {step}") for step, value in edit.items()}
         cut = _checked_cut(origin, from_step, edits)
         prefix = unbegun(settled_prefix(origin.journal, cut, base=origin.base, edits=edits))
         if not isinstance(input, UnsetType):
@@ -111,6 +118,10 @@ class Forking:
         """The run's last generation. `RunNotFoundError`."""
         loaded, frames = await self._client.journal(run, after=0)
         return Origin(loaded.head, tuple(frame for _, frame in frames), generation_start(frames[0][1]), frames[0][0])
+
+    def _look(self, origin: Origin) -> Look:
+        frames = list(enumerate(origin.frames, origin.base))
+        return look(self._registry, origin.head, frames, now=self._client.backend.clock.now())
 
     def _input(self, origin: Origin, value: Any) -> Raw:
         created = origin.created
@@ -140,6 +151,7 @@ class Forking:
         created = structs.replace(
             origin.created,
             forked_from=old.id,
+            blueprint=origin.fold.origin.blueprint,
             parent=None,
             deadline=_deadline(origin, prefix, now),
             not_before=now if is_anew else origin.created.not_before,  # the history was made with it

@@ -27,7 +27,7 @@ from stepwell.engine.graph.state import (
 from stepwell.engine.graph.visits import Visit
 from stepwell.engine.program import Line
 from stepwell.errors import ActivationError, DefinitionError, RunClosedError, RunConflictError
-from stepwell.model.entries import ContinuedAsNew, Created, Frame, Received
+from stepwell.model.entries import ContinuedAsNew, Created, Frame, Received, StartChild
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.messages import HookCompleted
 from stepwell.model.runs import TERMINAL, Head
@@ -59,6 +59,10 @@ class Look(Struct, frozen=True):
             self.program,
             Standing(status=self._status, seq=self.seq, at=self.at, ended=fold.ended, attempts=fold.attempts),
         )
+
+    def has_child(self, visit: CommandId) -> bool:
+        """Whether this visit is, or was, a child run."""
+        return isinstance(self.fold.acts.get(visit), StartChild)
 
     @property
     def _status(self) -> str:

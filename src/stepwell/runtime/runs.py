@@ -171,9 +171,10 @@ class Runs:
     ) -> RunId:
         """Make a new run that begins with this one's history up to `from_step`, and runs from there.
 
-        `edit` gives steps other results; without `from_step` the history ends with the last step edited, and without
-        both it is all there is. A new `input` alone starts from the beginning. Children that are open, hooks and
-        subscriptions are made anew; messages that came later are kept. `DefinitionError` names the steps there are.
+        `edit` gives steps other results, and a blueprint's nodes other outputs (with another action: a `NodeResult`).
+        Without `from_step` the history ends with the last step edited, and without both it is all there is. A new
+        `input` alone starts from the beginning. Children that are open, hooks and subscriptions are made anew; messages
+        that came later are kept. `DefinitionError` names the steps there are.
         """
         return await self._forking.fork(RunId(run), from_step=from_step, edit=edit or {}, input=input, id=id)
 
