@@ -12,7 +12,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast
 
-from stepwell.authoring.implementations import Implementation, found_implementations, implementation_name
+from stepwell.authoring.implementations import (
+    Implementation,
+    checked_implementation,
+    found_implementations,
+    implementation_name,
+)
 from stepwell.authoring.lint_blueprints import lint_document
 from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.workflows import Definition, DefinitionKeywords, workflow_spec
@@ -334,6 +339,7 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         name = uses or implementation_name(implementation)
         if not name:
             raise DefinitionError(f"node {id!r}: {implementation!r} has no name of its own; give uses=")
+        checked_implementation(name, implementation)
         present = self.implementations.setdefault(name, implementation)
         if present is not implementation:
             raise DefinitionError(f"node {id!r}: another implementation is called {name!r}; give one of them uses=")
@@ -394,6 +400,6 @@ def _plain(value: Any) -> Any:
 def _module(frame: Any) -> str:
     """The module that makes a blueprint, for messages."""
     caller: Any = frame
-    while caller is not None and caller.f_globals.get("__name__") == __name__:
+    while caller is not None and caller.f_globals.get("__name__") in (__name__, "typing"):
         caller = caller.f_back
     return "" if caller is None else str(caller.f_globals.get("__name__", ""))

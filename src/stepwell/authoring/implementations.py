@@ -30,6 +30,17 @@ def implementation_name(implementation: Implementation) -> str:
     return "" if name == "<lambda>" else name
 
 
+def checked_implementation(name: str, value: Any) -> Any:
+    """The same. `DefinitionError` if no node can be made of it."""
+    if inspect.isclass(value) and not callable(getattr(value, "exec", None)):
+        raise DefinitionError(
+            f"{name!r} is {value!r}, which has no exec; a node's class has one, see docs/blueprints.md"
+        )
+    if not isinstance(value, WorkflowRef) and not callable(value):
+        raise DefinitionError(f"{name!r} is {value!r}, which no node can be made of; give a step, function or class")
+    return value
+
+
 def found_implementations(include: Iterable[object]) -> dict[str, Implementation]:
     """All implementations in what was given, by name. `DefinitionError` if two have one name."""
     found: dict[str, Implementation] = {}
@@ -47,18 +58,12 @@ def _of(item: object) -> Iterable[tuple[str, Any]]:
     if isinstance(item, str):
         item = sys.modules.get(item) or importlib.import_module(item)
     if isinstance(item, Mapping):
-        return [(str(name), _checked(str(name), value)) for name, value in item.items()]
+        return [(str(name), checked_implementation(str(name), value)) for name, value in item.items()]
     if isinstance(item, ModuleType):
         return [pair for name, value in vars(item).items() for pair in _in_module(item, name, value)]
     if callable(item) and (name := implementation_name(item)):
-        return [(name, item)]
+        return [(name, checked_implementation(name, item))]
     raise DefinitionError(f"include holds {item!r}; give modules, module names, nodes, blueprints, or a dict of nodes")
-
-
-def _checked(name: str, value: Any) -> Any:
-    if not isinstance(value, WorkflowRef) and not callable(value):
-        raise DefinitionError(f"{name!r} is {value!r}, which no node can be made of; give a step, function or class")
-    return value
 
 
 def _in_module(module: ModuleType, name: str, value: Any) -> Iterable[tuple[str, Any]]:

@@ -84,6 +84,8 @@ class Registry:
             )
         versions[workflow.spec.version] = workflow
         self.types_of(workflow)
+        if isinstance(workflow, Blueprint):
+            self._add_children(workflow)
 
     def workflows(self) -> Iterator[Definition[Any, Any]]:
         """All workflows, in order of registration."""
@@ -197,6 +199,13 @@ class Registry:
             raise DefinitionError(f"include holds {item!r}; give modules, module names, workflows, steps or nodes")
         if not isinstance(item, Workflow):
             self._implementations.update(found_implementations([item]))
+
+    def _add_children(self, blueprint: Blueprint[Any, Any]) -> None:
+        """The workflows that are nodes of it: runs of their own, which this app must be able to drive."""
+        for item in blueprint.all_blueprints():
+            for child in item.implementations.values():
+                if isinstance(child, Definition) and self.find(child.id, child.spec.version) is not child:
+                    self.add(child)
 
     def _include_module(self, module: ModuleType) -> None:
         for value in list(vars(module).values()):

@@ -202,8 +202,8 @@ class RunningStep:
         """By type, from the app's lifespan."""
         found = self.runner.resources.get(type, NODEFAULT)
         if found is NODEFAULT:
-            known = ", ".join(kind.__name__ for kind in self.runner.resources) or "nothing"
-            raise DefinitionError(f"current_step().get({type.__name__}): the app's lifespan yielded {known}")
+            known = ", ".join(_resource_name(kind) for kind in self.runner.resources) or "nothing"
+            raise DefinitionError(f"current_step().get({_resource_name(type)}): the app's lifespan yielded {known}")
         return found  # type: ignore[no-any-return]
 
     async def put_blob(self, path: str | PathLike[str]) -> Blob:
@@ -375,3 +375,8 @@ class RunningStep:
 
 class _Overdue(Exception):
     """A sync step past its time limit. Its context says `cancelled`, for the thread to see."""
+
+
+def _resource_name(key: Any) -> str:
+    """Resources go by their type, or by the name that the lifespan gave."""
+    return key.__name__ if isinstance(key, type) else repr(key)
