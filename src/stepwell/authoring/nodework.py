@@ -7,6 +7,7 @@ all of them are steps, whose result is an output, an action and what was written
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, cast, get_args, get_origin
@@ -115,9 +116,9 @@ def bound_node(
         options = _options(node.config, step.options)
         output = step.output
     elif inspect.isclass(implementation) and callable(getattr(implementation, "exec", None)):
-        body = _ClassBody(node, implementation)
+        body = _ClassBody(node, implementation, codec)
         options, output = _options(node.config, _once(node)), codec.typed(Any)
-    elif callable(implementation):
+    elif callable(implementation) and not inspect.isclass(implementation):
         body, output = _FunctionBody(implementation, codec), codec.typed(Any)
         options = _options(node.config, _once(node))
     else:
@@ -221,10 +222,7 @@ class _FunctionBody:
 
     def context(self, call: NodeCall) -> NodeContext[Any]:
         """The context with the input decoded."""
-        raw = call.raw
-        return NodeContext(
-            call, None if raw is None else self._input.decode(raw, where=f"the input of node {call.node.id!r}")
-        )
+        return _context(call, self._input)
 
     def run(self, ctx: NodeContext[Any]) -> Any:
         """The function's own result, or an awaitable of it."""
@@ -235,8 +233,9 @@ class _ClassBody:
     """A class: `prep`, then `exec`, then `post`, at every attempt. At the last one `fallback` may stand in for `exec`,
     and `recover` cleans up after an error, whether or not that was cured."""
 
-    def __init__(self, node: Node, kind: type[Any]) -> None:
+    def __init__(self, node: Node, kind: type[Any], codec: Codec) -> None:
         self._kind = kind
+        self._input = codec.typed(_class_input_type(kind)).plain
         self._attempts = node.config.max_retries
         self._node = node
         phases = {name: getattr(kind, name, None) for name in ("prep", "exec", "fallback", "post", "recover")}
@@ -250,8 +249,12 @@ class _ClassBody:
                 )
 
     def __call__(self, call: NodeCall) -> Any:
-        ctx: NodeContext[Any] = NodeContext(call, None if call.raw is None else call.input)
+        ctx = self.context(call)
         return self.run_async(ctx) if self.is_async else self.run_sync(ctx)
+
+    def context(self, call: NodeCall) -> NodeContext[Any]:
+        """The context with the input decoded."""
+        return _context(call, self._input)
 
     async def run_async(self, ctx: NodeContext[Any]) -> Any:
         """All phases of one attempt."""
@@ -332,7 +335,7 @@ class _Surrounded:
         body = self._body
         ctx = (
             body.context(call)
-            if isinstance(body, _FunctionBody)
+            if isinstance(body, _FunctionBody | _ClassBody)
             else NodeContext(call, None if call.raw is None else call.input)
         )
 
@@ -403,15 +406,37 @@ def _instance(kind: type[Any], node: Node) -> Any:
     return kind(node.params, node.id) if len(parameters) >= 2 else kind(node.params) if parameters else kind()
 
 
+def _context(call: NodeCall, input: Typed[Any]) -> NodeContext[Any]:
+    raw = call.raw
+    return NodeContext(call, None if raw is None else input.decode(raw, where=f"the input of node {call.node.id!r}"))
+
+
 def _input_type(fn: Callable[..., Any]) -> Any:
     """`T` of the `NodeContext[T]` that the function takes."""
-    target = fn if inspect.isfunction(fn) else type(fn).__call__
+    inner: Any = fn
+    while isinstance(inner, functools.partial) and not inner.args:
+        inner = inner.func
+    target = inner if inspect.isfunction(inner) or inspect.ismethod(inner) else type(inner).__call__
     parameters = [name for name in inspect.signature(target).parameters if name != "self"]
     if not parameters:
         raise DefinitionError(
             f"node {getattr(fn, '__qualname__', fn)!r} takes nothing; write it as f(ctx: NodeContext)"
         )
-    hint = resolve_annotations(target).get(parameters[0], Any)
+    return _type_in(resolve_annotations(target).get(parameters[0], Any))
+
+
+def _class_input_type(kind: type[Any]) -> Any:
+    """The same of the context that its phases take."""
+    for name in ("prep", "exec", "post"):
+        phase = getattr(kind, name, None)
+        hints = resolve_annotations(phase).values() if inspect.isfunction(phase) else ()
+        found = [type for hint in hints if (type := _type_in(hint)) is not Any]
+        if found:
+            return found[0]
+    return Any
+
+
+def _type_in(hint: Any) -> Any:
     return (get_args(hint) or (Any,))[0] if get_origin(hint) is NodeContext else Any
 
 
