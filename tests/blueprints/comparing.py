@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tests.blueprints.evaluator import Evaluation, evaluate
+from tests.blueprints.evaluator import CODES, Evaluation, evaluate
 from tests.blueprints.play import Played, Player, Table, replayed
 from tests.blueprints.sheets import Case
 
@@ -58,7 +58,8 @@ def _unlike(what: str, expected: object, played: object) -> Iterator[str]:
 
 
 def _is_loose(case: Case, id: str) -> bool:
-    return "[" in id and any(f"{stem}[" in id or f"{stem}:" in id for stem in case.loose)
+    stems = [stem.translate(CODES) for stem in case.loose]
+    return "[" in id and any(f"{stem}[" in id or f"{stem}:" in id for stem in stems)
 
 
 def _untold(case: Case, what: str) -> set[str]:

@@ -160,7 +160,8 @@ def _distance(reading: Reading, loop: str) -> int:
     there, from the first node of the knot that the loop is in."""
     wanted = {loop, *(link.target for link in reading.out_of(loop) if link.action == "continue")}
     knot = _body(reading, loop, set())
-    first = next(id for id in reading.vertices if id in knot)
+    declared = reading.metadata.get("cycleEntryPoints") or []
+    first = next(id for id in [*declared, *reading.vertices] if id in knot)
     for reached in ({id for id in reading.vertices if not reading.into(id) and not reading.served_by(id)}, {first}):
         for distance in range(len(reading.vertices)):
             if reached & wanted:

@@ -27,7 +27,7 @@ Script = Mapping[str, list[Json]]
 """Answers to waits by node (or `blueprint/node`), in the order of its visits: `{"output": .., "action": ..}`,
 `{"signal": value}` or "timeout"."""
 
-_CODES = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%:[]/~"})
+CODES = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%:[]/~"})
 
 
 @dataclass
@@ -277,7 +277,7 @@ class Flow:
 
     def name(self, id: str) -> str:
         count = self.counts[id] = self.counts.get(id, 0) + 1
-        return self.path + id.translate(_CODES) + (f":{count}" if count > 1 else "")
+        return self.path + id.translate(CODES) + (f":{count}" if count > 1 else "")
 
     def rescue(self, vertex: Vertex, scope: Scope, input: Json, failing: Failing) -> Reply | Failing:
         assert vertex.fallback is not None, "asked only of nodes with a fallback"

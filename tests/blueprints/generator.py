@@ -323,6 +323,8 @@ class Grower(Sheet):
         controller, count = self.name(), self.name()
         key = f"c{self.shared.counter}"
         is_checked_last = self.chance(0.3) and bool(place.before)
+        if not place.before:
+            self.metadata.setdefault("cycleEntryPoints", []).append(count)
         body = Region(place, is_body=True)
         inner = place if not place.is_any else Place(place.before, place.known, place.outputs, True)
         first = Place([], dict(inner.known), dict(inner.outputs))
