@@ -123,6 +123,10 @@ _COMMANDS = (
         (
             _run_id,
             _option("--all", action="store_true", help="every step on a line of its own, also those of a fan-out"),
+            _option(
+                "--at", type=int, metavar="SEQ", help="the nodes of a blueprint as of this frame (see runs events)"
+            ),
+            _option("--mermaid", action="store_true", help="the nodes of a blueprint as a diagram, in their colours"),
             _json,
             _backend,
         ),
@@ -178,9 +182,16 @@ _COMMANDS = (
     Command(
         "runs resume",
         "stepwell.cli.steer:resume",
-        "let paused runs go on",
-        "stepwell runs resume --status paused --yes",
-        (_many, _json, _backend),
+        "let paused runs go on, or a node of a blueprint that waits",
+        "stepwell runs resume watch-1 --node approve --action yes",
+        (
+            _many,
+            _option("--node", metavar="NODE", help="let this wait node of the run go on"),
+            _option("--action", metavar="NAME", help="along the edges with this action"),
+            _option("--output", metavar="JSON", help="the node's output; @FILE reads a file, - stdin"),
+            _json,
+            _backend,
+        ),
     ),
     Command(
         "runs retry",
@@ -239,6 +250,20 @@ _COMMANDS = (
         (
             _option("token", metavar="TOKEN", help="the hook's token"),
             _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
+            _json,
+            _backend,
+        ),
+    ),
+    Command(
+        "answer",
+        "stepwell.cli.messages:answer",
+        "let a waiting node of a blueprint's run go on",
+        'stepwell answer order-7 approve --action yes --output \'{"by": "ada"}\'',
+        (
+            _run_id,
+            _option("node", metavar="NODE", help="the node's id, as runs explain shows it"),
+            _option("--action", metavar="ACTION", help="the edges to go on by"),
+            _option("--output", metavar="JSON", default="null", help="its output; @FILE reads a file, - reads stdin"),
             _json,
             _backend,
         ),

@@ -11,24 +11,39 @@ from msgspec import Raw, structs
 
 from stepwell.cli.console import note, paint_for, width
 from stepwell.cli.drawing import draw
+from stepwell.cli.nodes import graph_of_run, node_lines, picture
 from stepwell.cli.places import opened_app
-from stepwell.cli.problems import DONE
+from stepwell.cli.problems import DONE, CommandError
 from stepwell.cli.runs import head_json
 from stepwell.cli.values import encoded
 from stepwell.model.entries import ContinuedAsNew, Created, Entry
 
 
 async def show(arguments: Namespace) -> int:
-    """Draw the run's timeline."""
+    """Draw the run's timeline; of a blueprint's run, where its nodes stand, too."""
     async with opened_app(arguments.backend) as app:
-        timeline = await app.runs.timeline(arguments.run)
         head = await app.runs.get(arguments.run)
+        graph = await graph_of_run(app, arguments.run)
+        if graph is None and (arguments.at is not None or arguments.mermaid):
+            raise CommandError(f"run {arguments.run} has no nodes: {head.workflow} is a function, and no blueprint")
+        state = None if graph is None else await app.runs.state(arguments.run, at=arguments.at)
+        timeline = await app.runs.timeline(arguments.run)
         now = app.backend.clock.now()
-    if arguments.json:
-        print(encoded({"head": head_json(head), "timeline": timeline}))
-        return DONE
-    lines = draw(timeline, head, now=now, columns=width(), paint=paint_for(sys.stdout), is_full=arguments.all)
-    print("\n".join(lines))
+    paint = paint_for(sys.stdout)
+    if arguments.mermaid and graph is not None and state is not None:
+        print(picture(graph, state))
+    elif arguments.json:
+        data = {"head": head_json(head), "timeline": timeline}
+        print(encoded(data if state is None else {**data, "blueprint": state}))
+    elif arguments.at is not None and state is not None:
+        when = datetime.fromtimestamp(state.at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        print(f"{paint(state.run, 'bold')}  {state.blueprint}  {paint.status(state.status)} at #{state.seq}, {when}\n")
+        print(*node_lines(state, columns=width(), paint=paint), sep="\n")
+    else:
+        lines = draw(timeline, head, now=now, columns=width(), paint=paint, is_full=arguments.all)
+        if state is not None:
+            lines += ["", *node_lines(state, columns=width(), paint=paint)]
+        print("\n".join(lines))
     return DONE
 
 

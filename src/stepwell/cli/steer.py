@@ -44,7 +44,11 @@ async def pause(arguments: Namespace) -> int:
 
 
 async def resume(arguments: Namespace) -> int:
-    """Let paused runs go on."""
+    """Let paused runs go on, or a node that waits."""
+    if arguments.node is not None:
+        return await _resume_node(arguments)
+    if arguments.action is not None or arguments.output is not None:
+        raise CommandError("runs resume: --action and --output belong to a node; name it with --node")
     return await _steer(arguments, "resume", lambda app, runs: app.runs.resume(runs), statuses=("paused",))
 
 
@@ -61,6 +65,20 @@ async def fork(arguments: Namespace) -> int:
     async with opened_app(arguments.backend) as app:
         new = await app.runs.fork(arguments.run, from_step=arguments.from_step, edit=edits, id=arguments.id)
     print(encoded({"run": arguments.run, "new": new}) if arguments.json else new)
+    return DONE
+
+
+async def _resume_node(arguments: Namespace) -> int:
+    if len(arguments.runs) != 1 or query_of(arguments) != RunQuery():
+        raise CommandError("runs resume: --node is a node of one run; give the run's id")
+    (run,), node = arguments.runs, arguments.node
+    output = None if arguments.output is None else msgspec.json.decode(given_json(arguments.output, what="--output"))
+    async with opened_app(arguments.backend) as app:
+        is_new = await app.runs.answer(run, node, action=arguments.action, output=output)
+    if arguments.json:
+        print(encoded({"run": run, "node": node, "new": is_new}))
+    else:
+        print(f"{run} {node} resumed" + ("" if is_new else " (it had this answer)"))
     return DONE
 
 
