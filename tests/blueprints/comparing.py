@@ -64,7 +64,7 @@ def _is_loose(case: Case, id: str) -> bool:
 
 def _untold(case: Case, what: str) -> set[str]:
     """Nodes that are not to be compared: what reaches a join of any first depends on the order."""
-    nodes = case.document["nodes"]
+    nodes = case.document["nodes"] or []
     entries = nodes.values() if isinstance(nodes, dict) else nodes
     found = {node["id"] for node in entries if node["uses"] in UNTOLD}
     if what == "inputs":

@@ -1,7 +1,8 @@
-"""One case per sentence of what blueprints mean."""
+"""All cases written by hand; here those that random blueprints have found."""
 
 from __future__ import annotations
 
+from tests.blueprints import sentences_loops, sentences_nodes, sentences_routing
 from tests.blueprints.cases import Sentence, act, blueprint, const, echo
 
 SUB = {"id": "sub", "uses": "subflow", "params": {"blueprintId": "child"}}
@@ -134,4 +135,14 @@ ROUTING = [
     ),
 ]
 
-SENTENCES = [*FAILURES, *SUBFLOWS, *INPUTS, *LOOPS, *ROUTING, *STATE]
+SENTENCES = [
+    *sentences_routing.SENTENCES,
+    *sentences_nodes.SENTENCES,
+    *sentences_loops.SENTENCES,
+    *FAILURES,
+    *SUBFLOWS,
+    *INPUTS,
+    *LOOPS,
+    *ROUTING,
+    *STATE,
+]
