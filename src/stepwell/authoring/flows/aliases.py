@@ -14,6 +14,8 @@ CHANGES = ("append", "extend")
 
 _FRESH = (ast.List, ast.ListComp, ast.BinOp, ast.Await, ast.Constant)
 _FRESH_CALLS = ("list", "sorted", "range")
+_READING = ("all", "any", "bool", "float", "int", "len", "list", "range", "sorted", "str", "sum")
+"""Functions whose result does not hold what they were given."""
 
 
 def alias_of(tree: ast.AsyncFunctionDef, name: str) -> ast.AST | None:
@@ -29,9 +31,9 @@ def alias_of(tree: ast.AsyncFunctionDef, name: str) -> ast.AST | None:
 def _aliasing(node: ast.AST, name: str) -> Iterator[ast.AST]:
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets: Sequence[ast.expr] = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if node.value is not None:
-            yield from (part for part in _held(node.value) if _is(part, name))
-            if any(_names(target, name) for target in targets) and not _is_fresh(node.value, targets):
+        for target, value in ((target, node.value) for target in targets if node.value is not None):
+            yield from (part for part in _held(value) if _is(part, name))
+            if any(_names(part, name) and not _is_fresh(given) for part, given in _paired(target, value)):
                 yield node
     elif isinstance(node, ast.For):
         if _names(node.target, name):
@@ -57,7 +59,7 @@ def _held(value: ast.expr) -> Iterator[ast.expr]:
         inner = value.values
     elif isinstance(value, ast.ListComp | ast.GeneratorExp):
         inner = [value.elt]
-    elif isinstance(value, ast.Call) and not isinstance(value.func, ast.Attribute):
+    elif isinstance(value, ast.Call) and not (isinstance(value.func, ast.Name) and value.func.id in _READING):
         inner = [*value.args, *(keyword.value for keyword in value.keywords)]
     else:
         inner = []
@@ -65,9 +67,14 @@ def _held(value: ast.expr) -> Iterator[ast.expr]:
         yield from _held(part)
 
 
-def _is_fresh(value: ast.expr, targets: Sequence[ast.expr]) -> bool:
-    if isinstance(value, ast.Tuple) and isinstance(targets[0], ast.Tuple):
-        return all(_is_fresh(part, []) for part in value.elts)
+def _paired(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """What gets what, if that can be seen."""
+    if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
+        return list(zip(target.elts, value.elts, strict=False))
+    return [(target, value)]
+
+
+def _is_fresh(value: ast.expr) -> bool:
     if isinstance(value, ast.Subscript):
         return isinstance(value.slice, ast.Slice)
     if isinstance(value, ast.Call):

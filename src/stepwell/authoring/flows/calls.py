@@ -6,6 +6,7 @@ import ast
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stepwell.authoring.blueprints import Blueprint
@@ -147,7 +148,9 @@ class Calls:
         try:
             return dict(signature.bind(*call.args, **keywords).arguments)
         except TypeError as error:
-            raise unit.refuse(call, f"{step.__name__}(): {error}", f"it is {step.__name__}{signature}") from None
+            raise unit.refuse(
+                call, f"{step.__name__}(): {error}", f"it is {step.__name__}{_shown(signature)}"
+            ) from None
 
     # --- single nodes
 
@@ -180,19 +183,26 @@ class Calls:
     def _sleep(self, call: ast.Call, target: Any) -> Prepared:
         if len(call.args) != 1 or call.keywords:
             raise self._unit.refuse(call, "this takes one argument in a flow", "write how long to sleep")
-        duration = self.constant(call.args[0], "how long to sleep")
-        if target is asyncio.sleep and not isinstance(duration, int | float):
+        duration = self._duration(call.args[0], "how long to sleep")
+        if target is asyncio.sleep and isinstance(duration, str):
             raise self._unit.refuse(call, "asyncio.sleep() takes seconds", "give a number, or use ctx.sleep()")
+        return Prepared("sleep", {"uses": "sleep", "params": {"duration": duration}}, type(None))
+
+    def _duration(self, node: ast.expr, what: str) -> str | int:
+        """A duration as a document has it: text as it was written, or milliseconds."""
+        value = self.constant(node, what)
         try:
-            ms = max(0, duration_ms(duration, what="the duration"))
-        except (DefinitionError, TypeError) as error:
-            raise self._unit.refuse(call, str(error), 'give seconds, or text such as "1h30m" to ctx.sleep()') from None
-        params = {"duration": duration if isinstance(duration, str) else ms}
-        return Prepared("sleep", {"uses": "sleep", "params": params}, type(None))
+            ms = duration_ms(value, what=what)
+        except (DefinitionError, TypeError):
+            cure = 'give seconds, or text such as "1h30m" where ctx takes a duration'
+            raise self._unit.refuse(node, f"{what} is {value!r:.60}, which is no duration", cure) from None
+        return value if isinstance(value, str) else ms
 
     def constant(self, node: ast.expr, what: str) -> Any:
         """A value that is known beforehand."""
-        value = node.value if isinstance(node, ast.Constant) else self._unit.names.static(node)
+        value = self._unit.names.static(node)
+        with suppress(ValueError):
+            value = ast.literal_eval(node)
         if value is MISSING:
             raise self._unit.refuse(
                 node, f"{what} is not known before the flow runs", "write it here, or as a constant of the module"
@@ -215,8 +225,7 @@ class Calls:
             raise unit.refuse(call, "this is neither a Signal nor an Event", "give the Signal or Event itself")
         params: Json = {"signal" if isinstance(source, Signal) else "eventName": source.name}
         if "timeout" in keywords:
-            timeout = self.constant(keywords["timeout"], "the timeout")
-            params["timeout"] = timeout if isinstance(timeout, str) else duration_ms(timeout, what="the timeout")
+            params["timeout"] = self._duration(keywords["timeout"], "the timeout")
         node = {"uses": "wait", "params": params}
         if "timeout" not in keywords or "default" not in keywords:
             cursor, id = self.place(cursor, Prepared(source.name, node, source.type), call)
@@ -234,3 +243,7 @@ class Calls:
 
 def _is_hashable(value: Any) -> bool:
     return callable(value) or isinstance(value, str)
+
+
+def _shown(signature: inspect.Signature) -> str:
+    return str(signature).replace("'", "")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from stepwell.authoring.flows.hints import PLAIN, Hints, fields_of, is_record, shape, shapes
+from stepwell.authoring.flows.hints import PLAIN, Hints, fields_of, is_record, item_of, shape, shapes
 from stepwell.authoring.flows.names import MISSING, Names
 from stepwell.authoring.flows.source import Source
 
@@ -23,6 +23,7 @@ Kinds = frozenset[type[BaseException]]
 _NONE: Kinds = frozenset()
 _LIMIT = 10_000
 
+_OF_CONTEXT = "there are ctx.receive(), ctx.sleep() and ctx.map(), which are awaited"
 IN_A_STEP = "compute it in a step, or make the function a @workflow"
 
 
@@ -144,6 +145,8 @@ class Expressions:
             return Text(self._names.key(node.id), is_path=True)
         if node.id in self._names.errors:
             raise self._source.refuse(node, "a caught error is no value in a flow", f"use str({node.id})")
+        if self._is_context(node):
+            raise self._source.refuse(node, "`ctx` is no value in a flow", _OF_CONTEXT)
         value = self._names.static(node)
         if value is MISSING:
             raise self._source.refuse(node, f"the name {node.id!r} is not defined", "define it, or import it")
@@ -153,10 +156,8 @@ class Expressions:
         value = self._names.static(node)
         if value is not MISSING:
             return self.literal(node, value)
-        if isinstance(node.value, ast.Name) and node.value.id == self._names.context:
-            raise self._source.refuse(
-                node, f"`ctx.{node.attr}` is not supported in a flow", "there are ctx.receive(), ctx.sleep(), ctx.map()"
-            )
+        if self._is_context(node.value):
+            raise self._source.refuse(node, f"`ctx.{node.attr}` is not supported in a flow", _OF_CONTEXT)
         owner = self.text(node.value)
         hint = self._hints.of(node.value)
         fields = fields_of(hint)
@@ -205,6 +206,9 @@ class Expressions:
             return Text(f"{self._names.errors[node.id]}.message")
         text = self.text(node)
         return text if shapes(self._hints.of(node)) == {"text"} else Text(f"str({text.code})", fails=text.fails)
+
+    def _is_context(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id == self._names.context
 
     # --- containers
 
@@ -308,6 +312,8 @@ class Expressions:
     # --- calls
 
     def _Call(self, node: ast.Call) -> Text:
+        if isinstance(node.func, ast.Attribute) and self._is_context(node.func.value):
+            return self._Attribute(node.func)
         target = self._names.static(node.func)
         if isinstance(target, type) and is_record(target):
             return self._record(node, target)
@@ -334,10 +340,26 @@ class Expressions:
             raise self._source.refuse(node, what, f"without keywords there are {known}; {IN_A_STEP}")
         if name == "str":
             return self._as_text(node.args[0])
-        if name == "len" and shapes(self._hints.of(node.args[0])) <= {"list", "map", "text"}:
+        if self._is_sure(name, node.args):
             fails = _NONE
         parts = [self.text(item) for item in node.args]
         return Text(f"{name}({', '.join(part.code for part in parts)})", fails=fails | _fails(*parts))
+
+    def _is_sure(self, name: str, arguments: list[ast.expr]) -> bool:
+        """Whether the types of the arguments say that the call cannot fail."""
+        hints = [self._hints.of(argument) for argument in arguments]
+        found = frozenset[str]().union(*map(shapes, hints))
+        if name in ("len", "list"):
+            return found <= {"list", "map", "text"}
+        if name in ("any", "all"):
+            return found <= {"list", "map"}
+        if name in ("sum", "sorted"):
+            return found == {"list"} and shapes(item_of(hints[0])) == {"number"}
+        return found == {"number"} and (name in ("int", "float", "abs", "round") or self._is_span(name, arguments))
+
+    def _is_span(self, name: str, arguments: list[ast.expr]) -> bool:
+        is_plain = len(arguments) < 3 or (isinstance(arguments[2], ast.Constant) and arguments[2].value != 0)
+        return is_plain and (name == "range" or (name in ("min", "max") and len(arguments) > 1))
 
     def _method(self, node: ast.Call, func: ast.Attribute) -> Text:
         pattern, least, most = _METHODS.get(func.attr, ("", 0, -1))

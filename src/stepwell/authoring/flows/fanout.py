@@ -74,7 +74,8 @@ def _branches(unit: Unit, calls: Calls, cursor: Cursor, node: ast.Call, parts: l
     cursor = unit.add(cursor.at(*ends), id, {"uses": "set", "params": {"values": values}}, node)
     if len(ends) > 1:
         unit.graph.configure(id, joinStrategy="all")
-    return Awaited(unit.route(cursor), f"${name}", list)
+    hint: Any = tuple.__class_getitem__(tuple(one.hint for one, _ in prepared))
+    return Awaited(unit.route(cursor), f"${name}", hint)
 
 
 def _batch_of(unit: Unit, calls: Calls, cursor: Cursor, node: ast.ListComp | ast.GeneratorExp) -> Awaited:

@@ -76,6 +76,12 @@ def item_of(hint: Any) -> Any:
     return Any
 
 
+def length_of(hint: Any) -> int | None:
+    """How many items a tuple has, if its type says so."""
+    arguments = get_args(hint)
+    return len(arguments) if get_origin(hint) is tuple and Ellipsis not in arguments else None
+
+
 class Hints:
     """The types of the expressions of one flow."""
 

@@ -16,7 +16,7 @@ class Source:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.name = getattr(fn, "__name__", repr(fn))
-        if not inspect.iscoroutinefunction(fn):
+        if not (inspect.isfunction(fn) and inspect.iscoroutinefunction(fn)):
             raise FlowError(f"flow {self.name} is not an `async def`")
         code = fn.__code__
         self.file = code.co_filename

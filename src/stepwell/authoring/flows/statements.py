@@ -8,8 +8,9 @@ from collections.abc import Callable
 from stepwell.authoring.flows import fanout
 from stepwell.authoring.flows.aliases import CHANGES, alias_of, changed_list
 from stepwell.authoring.flows.calls import Awaited, Calls
-from stepwell.authoring.flows.expressions import IN_A_STEP, Text
+from stepwell.authoring.flows.expressions import IN_A_STEP, Kinds, Text
 from stepwell.authoring.flows.graph import Cursor, Loose
+from stepwell.authoring.flows.hints import length_of
 from stepwell.authoring.flows.lifting import Lifting, needs_lifting
 from stepwell.authoring.flows.loops import Loops
 from stepwell.authoring.flows.tries import Tries
@@ -98,11 +99,13 @@ class Statements:
             cursor, lifted = self._lifting.lift(cursor, value)
             parts = [unit.text(cursor, part) for part in lifted.elts]  # type: ignore[attr-defined]
         else:
-            cursor, text = self._text(cursor, value)
+            cursor, made = self._lifting.lift(cursor, value)
+            text = unit.text(cursor, made)
             if not text.is_path:
                 key = f"${unit.fresh('values')}"
                 cursor, text = unit.assign(cursor, {key: text}, at), Text(key)
-            fails = frozenset({ValueError, TypeError})
+            is_sure = length_of(unit.hints.of(made)) == len(names)
+            fails: Kinds = frozenset() if is_sure else frozenset({ValueError, TypeError})
             parts = [Text(f"index({text.code}, {index})", fails=fails) for index in range(len(names))]
         temporary = unit.fresh("values")
         keys = [f"${temporary}_{index}" for index in range(len(names))]
