@@ -255,20 +255,6 @@ _COMMANDS = (
         ),
     ),
     Command(
-        "answer",
-        "stepwell.cli.messages:answer",
-        "let a waiting node of a blueprint's run go on",
-        'stepwell answer order-7 approve --action yes --output \'{"by": "ada"}\'',
-        (
-            _run_id,
-            _option("node", metavar="NODE", help="the node's id, as runs explain shows it"),
-            _option("--action", metavar="ACTION", help="the edges to go on by"),
-            _option("--output", metavar="JSON", default="null", help="its output; @FILE reads a file, - reads stdin"),
-            _json,
-            _backend,
-        ),
-    ),
-    Command(
         "blueprint lint",
         "stepwell.cli.blueprint:lint",
         "say what is wrong with blueprints, or probably not meant so",

@@ -279,7 +279,7 @@ class _Fold:
             case Event(name=name, value=value):
                 self._message(entry, "event", name, value)
             case HookCompleted(command=command, value=value):
-                self._message(entry, "hook", command, value)
+                self._message(entry, "answer" if entry.id.startswith("resume:") else "hook", command, value)
             case ChildEnded():
                 self._change(
                     "child",
@@ -304,7 +304,9 @@ class _Fold:
             case _:
                 assert_never(message)
 
-    def _message(self, entry: Received, source: Literal["signal", "event", "hook"], name: str, value: Raw) -> None:
+    def _message(
+        self, entry: Received, source: Literal["signal", "event", "hook", "answer"], name: str, value: Raw
+    ) -> None:
         item = MessageItem(
             seq=self._seq,
             at=self._at,

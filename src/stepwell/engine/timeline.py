@@ -51,9 +51,9 @@ class TimerItem(_Item, tag="timer", frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class MessageItem(_Item, tag="message", frozen=True, kw_only=True, omit_defaults=True):
-    """A signal, an event or the completion of a hook. `accepted_at`: when the store took it."""
+    """A signal, an event, the completion of a hook, or the answer to a node. `accepted_at`: when the store took it."""
 
-    source: Literal["signal", "event", "hook"]
+    source: Literal["signal", "event", "hook", "answer"]
     name: str
     id: MessageId
     accepted_at: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -13,9 +14,11 @@ from stepwell.model.durations import format_ms
 from stepwell.model.ids import RunId, claim_identity
 from stepwell.model.runs import Head, Wait
 from stepwell.runtime.client import Client
+from stepwell.runtime.explaining_graphs import GraphCase, graph_case
 from stepwell.runtime.replaying import ReplayReport, replay_frames
 
 _SHOWN = 10
+_LACKS = "has no implementation of"
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -36,12 +39,13 @@ async def explain(client: Client, registry: Registry, run: RunId) -> Explanation
     """Look at the run's head and journal, at the children that it waits for, and at whether the code here fits."""
     loaded, frames = await client.journal(run, after=0)
     head = loaded.head
-    story = timeline(run, frames)
+    story, now = timeline(run, frames), client.backend.clock.now()
+    graph = graph_case(registry, head, frames, now)
     if head.is_terminal:
-        return _ended(head, story)
+        return _ended(head, story, () if graph is None else graph.failures())
     workflow = registry.find(head.workflow, head.version)
     replayed = None if workflow is None else replay_frames(run, frames, workflow, registry, status=head.status)
-    case = _Case(head, story, replayed, client.backend.clock.now(), _knows(registry))
+    case = _Case(head, story, replayed, now, _known(registry, head), graph)
     found = case.explanation()
     children = [await _child(client, wait) for wait in case.waits if wait.kind == "child" and wait.detail]
     return Explanation(
@@ -49,8 +53,12 @@ async def explain(client: Client, registry: Registry, run: RunId) -> Explanation
     )
 
 
-def _knows(registry: Registry) -> bool:
-    return any(True for _ in registry.workflows())
+def _known(registry: Registry, head: Head) -> str | None:
+    """The versions of the run's workflow that are here, in words; None: this app has no workflows at all."""
+    known = [*registry.workflows()]
+    names = [f"{item.id}@{item.spec.version}" if item.spec.version else item.id for item in known]
+    same = [name for item, name in zip(known, names, strict=True) if item.id == head.workflow]
+    return None if not known else f"; it has {', '.join(same)}" if same else ""
 
 
 async def _child(client: Client, wait: Wait) -> str:
@@ -67,7 +75,7 @@ async def _child(client: Client, wait: Wait) -> str:
 # --- runs that have ended
 
 
-def _ended(head: Head, story: Timeline) -> Explanation:
+def _ended(head: Head, story: Timeline, failures: Sequence[str]) -> Explanation:
     end = story.end
     facts = []
     if head.ended_at is not None:
@@ -76,6 +84,7 @@ def _ended(head: Head, story: Timeline) -> Explanation:
         facts.append(f"error: {end.failure}")
     if end is not None and end.reason:
         facts.append(f"reason: {end.reason}")
+    facts += failures
     facts += [f"{item.action} was asked for: {item.reason or 'no reason given'}" for item in _stops(story)]
     if not head.is_settled:
         facts.append(
@@ -110,18 +119,28 @@ class _Case:
     """One open run, and the questions in the order in which they explain it."""
 
     def __init__(
-        self, head: Head, story: Timeline, replayed: ReplayReport | None, now: int, knows_workflows: bool
+        self,
+        head: Head,
+        story: Timeline,
+        replayed: ReplayReport | None,
+        now: int,
+        known: str | None,
+        graph: GraphCase | None,
     ) -> None:
         self.head = head
         self.story = story
-        self.replayed = replayed
+        self.lacks = () if replayed is None or not replayed.is_missing_code else (replayed.error or "",)
+        self.replayed = replayed = None if self.lacks else replayed
         self.now = now
-        self.knows_workflows = knows_workflows
+        self.known = known
+        self.graph = graph
         # The code here knows better than the head, which is only written when a run parks.
         is_known = replayed is not None and replayed.is_ok
         has_begun = head.status != "queued" and (head.owner is not None or not _starts(head.waiting))
         is_better = replayed is not None and is_known and has_begun
         self.waits: tuple[Wait, ...] = replayed.waits if replayed is not None and is_better else head.waiting
+        if graph is not None:
+            self.waits = graph.waits
 
     def explanation(self) -> _Found:
         return (
@@ -170,7 +189,10 @@ class _Case:
             return None
         facts = tuple(head.error.splitlines()) or ("the log of the worker that had it says why",)
         again = "" if head.wake_at is None else f"; next try {self._when(head.wake_at)}"
-        return _Found(f"could not be driven{again}", facts, "fix the code and deploy it; the run then goes on")
+        cure = "fix the code and deploy it; the run then goes on"
+        if _LACKS in head.error:
+            cure = "include it in the app of this queue's workers, or start a worker that has it"
+        return _Found(f"could not be driven{again}", facts, cure)
 
     def _is_due(self) -> _Found | None:
         head = self.head
@@ -180,8 +202,9 @@ class _Case:
         if head.mail:
             facts.append(f"{head.mail} messages were accepted so far, perhaps some are unread")
         kind = f"{head.workflow}@{head.version}" if head.version else head.workflow
-        if self.knows_workflows and self.replayed is None:
-            facts.append(f"this app has no code for {kind}")
+        if self.known is not None and self.replayed is None and not self.lacks:
+            facts.append(f"this app has no code for {kind}{self.known}")
+        facts += self.lacks
         text = f"is due, and waits for a worker that serves queue {head.queue!r} and has workflow {kind}"
         return _Found(text, tuple(facts), self._worker_cure())
 
@@ -193,6 +216,8 @@ class _Case:
         first = self.waits[0] if self.waits else None
         cure = "" if first is None else _cure(head.id, first)
         headline = "waits" if first is None else f"waits: {_wait_words(first, self.now)}"
+        if self.graph is not None and (sentences := self.graph.waiting()):
+            headline, cure = f"waits: {sentences[0]}", self.graph.cure() or cure
         if head.wake_at is not None and not facts:
             facts = (f"it wakes {self._when(head.wake_at)}",)
         return _Found(headline, facts, cure)
@@ -200,6 +225,8 @@ class _Case:
     # --- facts
 
     def _what_it_waits_for(self) -> list[str]:
+        if self.graph is not None and not _starts(self.waits):
+            return [*self.graph.waiting()[:_SHOWN], *self.graph.retries(), *self.graph.failures(), *self.lacks]
         facts = [_wait_words(wait, self.now) for wait in self.waits[:_SHOWN]]
         if len(self.waits) > _SHOWN:
             facts.append(f"and {len(self.waits) - _SHOWN} more")
@@ -217,10 +244,13 @@ class _Case:
 
     def _progress(self) -> list[str]:
         pending = () if self.replayed is None else self.replayed.pending
-        facts = [f"step {id} has no result yet" for id in pending[:_SHOWN]]
+        facts = (
+            [f"step {id} has no result yet" for id in pending[:_SHOWN]] if self.graph is None else self.graph.running()
+        )
         last = _last_step(self.story)
         if last is not None and last.ended_at is not None:
-            facts.append(f"the last step to finish was {last.id}, {format_ms(max(0, self.now - last.ended_at))} ago")
+            what = "step" if self.graph is None else "node"
+            facts.append(f"the last {what} to finish was {last.id}, {format_ms(max(0, self.now - last.ended_at))} ago")
         return facts
 
     def _worker_cure(self) -> str:

@@ -18,6 +18,7 @@ from stepwell.authoring.workflows import Definition
 from stepwell.codec import Codec
 from stepwell.engine.fold import Fold
 from stepwell.engine.function import FunctionProgram
+from stepwell.engine.graph.outcome import MissingImplementationError
 from stepwell.engine.mismatch import Difference
 from stepwell.engine.prefix import generation_start
 from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, Program, StepCommand
@@ -31,7 +32,8 @@ from stepwell.runtime.exporting import RunExport, read_export
 class ReplayReport(Struct, frozen=True, kw_only=True):
     """What replaying a run showed. `error`: why the code cannot go on with it, and `difference` the same in parts.
     `warnings`: what it does otherwise, but may. `impure`: calls that replay cannot repeat. `pending` and `waits`: where
-    the run stands after its history. `version` is what the run was started with."""
+    the run stands after its history. `version` is what the run was started with. `is_missing_code`: the error is that a
+    node of the run's blueprint has no implementation here; others may have it."""
 
     run: RunId
     workflow: str
@@ -43,6 +45,7 @@ class ReplayReport(Struct, frozen=True, kw_only=True):
     impure: tuple[str, ...] = ()
     pending: tuple[CommandId, ...] = ()
     waits: tuple[Wait, ...] = ()
+    is_missing_code: bool = False
 
     @property
     def is_ok(self) -> bool:
@@ -77,7 +80,10 @@ def replay_frames(
     """Run a workflow through the frames of one generation, the first of which begins it. `status` is the run's."""
     fold = Fold(run, frames)
     begins = fold.begin()
-    program = program_of(workflow, registry, fold.origin, impure_check=True)
+    try:
+        program = program_of(workflow, registry, fold.origin, impure_check=True)
+    except MissingImplementationError as missing:
+        return _missing(run, workflow, fold, str(missing))
     asked: Mapping[CommandId, int] = {}
     if isinstance(program, FunctionProgram):
         program.loop.fast = False
@@ -114,6 +120,19 @@ def replay_frames(
     )
     program.evict()
     return report
+
+
+def _missing(run: RunId, workflow: Definition[Any, Any], fold: Fold, error: str) -> ReplayReport:
+    why, _, cure = error.partition("; ")
+    return ReplayReport(
+        run=run,
+        workflow=workflow.id,
+        version=fold.origin.created.version,
+        entries=0,
+        error=error,
+        difference=Difference(why=why, cure=cure),
+        is_missing_code=True,
+    )
 
 
 def _has_begun(frames: Sequence[tuple[int, Frame]], fold: Fold, status: Status) -> bool:
