@@ -37,6 +37,7 @@ SOUND = {
     "nested loops, left early": graph(
         "s > L ? a > M ? b > M ! c > L ! x", "b =b.done> c", nodes=(node("c", join="any"),)
     ),
+    "a loop that is left from its body only": graph("s > L ? a no:> L", "a yes:> x"),
     "actions of functions": graph("a yes:> b", "a no:> c"),
     "an if and what follows it": graph("a =a.big> b > d", "a =!a.big> c > d"),
     "an if without else": graph("a =a.big> b > d", "a =!a.big> d"),

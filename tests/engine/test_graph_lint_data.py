@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.engine.graphs import graph, node, subflow
 from tests.engine.test_graph_lint import codes, only
 
+from stepwell.engine.graph.disjoint import keep_apart
 from stepwell.model.blueprints import Edge, Node
 
 
@@ -34,6 +37,13 @@ def test_branches_behind_a_common_join_of_two_starts_still_exclude_each_other() 
     nodes = (node("b", "set", values={"k": "1"}), node("c", "set", values={"k": "2"}), node("j", join="any"))
 
     assert codes(graph("s > j yes:> b", "t > j no:> c", nodes=nodes)) == []
+
+
+def test_what_follows_where_two_ways_met_is_one_way() -> None:
+    b, c = (node(id, "set", join="any", values={"k": "1"}) for id in "bc")
+    late = ("d =e1> b", "d =e2> e", "e =e3> b", "e =e4> c", "d =e5> c")
+
+    assert codes(graph("a > x > j > d", "a > y > j", *late, nodes=(b, c, node("j", "join")))) == []
 
 
 def test_a_branch_beside_a_decision_is_concurrent_with_it() -> None:
@@ -75,6 +85,10 @@ def test_a_node_that_is_given_one_of_several_outputs_is_a_warning() -> None:
     )
 
 
+def test_a_short_cut_makes_an_input_ambiguous() -> None:
+    assert codes(graph("a > b > c", "a > c")) == ["AMBIGUOUS_INPUT"]
+
+
 @pytest.mark.parametrize(
     "last",
     [
@@ -106,3 +120,29 @@ def test_of_very_many_writers_of_a_key_the_first_are_compared() -> None:
 
     assert codes(graph(" > ".join(ids), "n5 > s", nodes=nodes)) == ["STATE_CONFLICT"]
     assert codes(graph(" > ".join(ids), "n25 > s", nodes=nodes)) == []
+
+
+LINKS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=16)
+TWO = st.tuples(st.integers(0, 6), st.integers(0, 6))
+
+
+@given(LINKS, TWO, TWO)
+@example([(1, 5), (0, 2), (0, 3), (2, 4), (3, 4)], (0, 1), (5, 6))
+def test_paths_keep_apart_where_some_two_have_no_node_in_common(
+    links: list[tuple[int, int]], starts: tuple[int, int], ends: tuple[int, int]
+) -> None:
+    after = [[target for source, target in links if source == number] for number in range(7)]
+    paths = [_paths(start, ends, after) for start in starts]
+    expected = any(not set(one) & set(other) and one[-1] != other[-1] for one in paths[0] for other in paths[1])
+
+    assert keep_apart(starts, ends, after)[0] == expected
+
+
+def _paths(start: int, ends: tuple[int, int], after: list[list[int]]) -> list[list[int]]:
+    found, todo = [], [[start]]
+    while todo:
+        path = todo.pop()
+        if path[-1] in ends:
+            found.append(path)
+        todo += [[*path, target] for target in set(after[path[-1]]) - set(path)]
+    return found

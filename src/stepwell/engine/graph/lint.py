@@ -148,7 +148,9 @@ def _loops(subject: Subject) -> Iterator[Finding]:
         node = wiring.nodes[number]
         if subject.kind(node) != "loop-controller" or not starts:
             continue
-        if node.id not in exits:
+        inside = nesting.bodies[number] | {number}
+        left_early = any(target not in inside for member in nesting.bodies[number] for target in wiring.targets[member])
+        if node.id not in exits and not left_early:
             message = f"nothing follows loop {node.id!r}; add an edge from it with the action 'break'"
             yield subject.about(node, "LOOP_WITHOUT_EXIT", message)
         if number in starts:
