@@ -15,7 +15,7 @@ from tests.authoring.flow_programs import written
 from tests.authoring.flow_runs import agree, function_of, run_document, run_plainly
 
 IS_THOROUGH = os.environ.get("STEPWELL_HYPOTHESIS") == "thorough"
-COUNT = 5_000 if IS_THOROUGH else 120
+COUNT = 5_000 if IS_THOROUGH else 80
 NAMES: dict[str, Any] = {**vars(flow_steps), "asyncio": asyncio}
 
 

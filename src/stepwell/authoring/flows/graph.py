@@ -60,16 +60,18 @@ class GraphBuilder:
         self.edges: list[Json] = []
         self.lines: dict[str, int] = {}
         self._taken = {*taken, *RESERVED}
+        self._numbers: dict[str, int] = {}
         self._mergeable: str | None = None
 
     def id(self, name: str) -> str:
         """An id that nothing else has: the name, or with a number behind it."""
         base = re.sub(r"\W", "_", name, flags=re.ASCII)
         base = base if base and not base[0].isdigit() and base[0] != "_" else f"n{base}"
-        id, number = base, 1
+        id, number = base, self._numbers.get(base, 1)
         while id in self._taken:
             number += 1
             id = f"{base}_{number}"
+        self._numbers[base] = number
         self._taken.add(id)
         return id
 

@@ -69,7 +69,7 @@ class Tries:
         short = unit.expressions.literal(node, kind.__name__)
         key = f"${unit.fresh('raise')}"
         made = Text(f"{{message: {message.code}, type: {short.code}, types: {listed.code}}}", fails=message.fails)
-        return self._again(unit.assign(cursor, {key: made}, node), key, node)
+        return self._again(unit.assign(cursor, {key: made}, node), key, node, kind.__name__)
 
     def unwind(self, cursor: Cursor, frames: tuple[Frame, ...]) -> Cursor:
         """Run what `finally` holds on the way out to these frames."""
@@ -115,14 +115,14 @@ class Tries:
         cursor = unit.meet(*frame.raised)
         return unit.assign(cursor, {frame.caught: Text("false")}, node, "failed")
 
-    def _again(self, cursor: Cursor, key: str, node: ast.AST) -> Cursor:
+    def _again(self, cursor: Cursor, key: str, node: ast.AST, name: str = "error") -> Cursor:
         """Fail with a failure that is kept under a key."""
         unit = self._unit
         if not cursor.is_live:
             return cursor
         frame = unit.handler
         if frame is None:
-            return unit.add(cursor, unit.graph.id("error"), {"uses": "error", "inputs": key}, node).at()
+            return unit.add(cursor, unit.graph.id(name), {"uses": "error", "inputs": key}, node).at()
         cursor = unit.assign(cursor, {frame.error: Text(key)}, node)
         unit.graph.close()
         frame.raised.append(Cursor(cursor.edges, frame.known))

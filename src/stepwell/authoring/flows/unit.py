@@ -18,12 +18,6 @@ from stepwell.authoring.flows.source import Source
 MAX_NODES = 10_000
 OBJECT = (BaseException, Exception)
 
-_NAMING = ("subflow", "batch-scatter")
-"""Nodes whose failure begins with the name of what failed in them, and a colon."""
-
-_STRIPPED = '{message: input.message.slice(input.message.indexOf(": ") + 2), type: input.type, types: input.types}'
-"""The failure as the code would see it."""
-
 
 class LoopFrame(Struct, eq=False):
     """A loop around the code. `breaks` are the places that leave it."""
@@ -156,14 +150,9 @@ class Unit:
         if frame is None:
             return cursor
         (loose,) = cursor.edges
-        caught = _STRIPPED if self.graph.nodes[loose.source]["uses"] in _NAMING else "input"
-        first = caught if is_routed else f"{frame.caught} ? {frame.error} : {caught}"
         fallback = self.graph.id(f"{loose.source}_failed")
-        node: Json = {
-            "uses": "set",
-            "inputs": "_catch_error",
-            "params": {"values": {frame.error: first, frame.caught: "true"}},
-        }
+        values = kept_failure(frame, self.graph.nodes[loose.source]["uses"], is_first=not is_routed)
+        node: Json = {"uses": "set", "inputs": "_catch_error", "params": {"values": values}}
         self.add(Cursor((), frozenset()), fallback, node, at)
         self.graph.configure(loose.source, fallback=fallback)
         return self.route(cursor) if is_routed else cursor
@@ -218,6 +207,23 @@ class Unit:
         """Where several places lead to the same code."""
         self.graph.close()
         return meet(*cursors)
+
+
+def kept_failure(frame: TryFrame, uses: str, *, is_first: bool) -> dict[str, str]:
+    """What a fallback writes down: the failure as the code would see it. Of a subflow or a batch, the text begins with
+    the name of the node and of the item that failed. `is_first`: there may be one already."""
+    text, short = f"$text_{frame.key}", 'input.message.slice(input.message.indexOf(": ") + 2)'
+    values = {text: short} if uses in ("subflow", "batch-scatter") else {}
+    message = text if values else "input.message"
+    if uses == "subflow":
+        is_item = f'{text}.startsWith("item ") && {text}.includes(" of batch ")'
+        message = f'{is_item} ? {text}.slice({text}.indexOf(": ") + 2) : {text}'
+    failure = f"{{message: {message}, type: input.type, types: input.types}}" if values else "input"
+    return {
+        **values,
+        frame.error: f"{frame.caught} ? {frame.error} : {failure}" if is_first else failure,
+        frame.caught: "true",
+    }
 
 
 def negated(test: Text) -> str:
