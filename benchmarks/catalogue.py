@@ -122,6 +122,48 @@ WORKLOADS = (
         "latency",
     ),
     Workload(
+        "graph",
+        13,
+        "the graph program alone: 60,000 nodes in chains and diamonds of 100 and of 1,000",
+        (
+            Contender("ours", "graphs"),
+            Contender("flowcraft", "peer_flowcraft", note="in memory, with its runtime"),
+        ),
+        (
+            Gate("chain-100 nodes/s", least=300_000),
+            Gate("diamond-100 nodes/s", least=120_000),
+            Gate("chain 1000/100", least=0.8),
+            Gate("diamond 1000/100", least=0.8),
+        ),
+    ),
+    Workload(
+        "graph-memory",
+        13,
+        "blueprints of 1,000 nodes, journaled in memory",
+        (
+            Contender("ours", "graphs", {"nodes": 1000, "runs": 10}),
+            Contender("at 10 k", "graphs", {"nodes": 10_000, "runs": 1}),
+            Contender("flowcraft", "peer_flowcraft", {"nodes": 1000, "runs": 10}, note="no journal"),
+        ),
+        (Gate("chain-1000 nodes/s", least=60_000), Gate("diamond-1000 nodes/s", least=60_000)),
+        "graph_runs",
+    ),
+    Workload(
+        "graph-disk",
+        13,
+        "100 runs of blueprints of 100 nodes at once, each node flushed to disk before the next",
+        (Contender("ours", "graphs", {"nodes": 100, "runs": 100, "url": "", "at_once": True}),),
+        (Gate("chain-100 nodes/s", least=25_000),),
+        "graph_runs",
+    ),
+    Workload(
+        "batch",
+        13,
+        "a batch of 100,000 items, at most 100 at a time",
+        (Contender("ours", "graphs", {"items": 100_000, "few": 10_000}),),
+        (Gate("us/item, 100000/10000", most=1.25),),
+    ),
+    Workload(
         "memory",
         14,
         "1000 runs of 10 steps in memory",

@@ -14,7 +14,10 @@ from pathlib import Path
 from benchmarks.catalogue import Contender, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = {"dbos": "pip install 'stepwell[bench]'"}
+PEERS = {
+    "dbos": "pip install 'stepwell[bench]'",
+    "flowcraft": "npm install --prefix benchmarks flowcraft@2.10.1",
+}
 Figures = dict[str, dict[str, list[float]]]
 """Contender, metric, one value per round. The same place in two lists is the same minute."""
 
@@ -26,7 +29,10 @@ class BenchmarkError(Exception):
 def missing(contender: Contender) -> str | None:
     """How to install what this contender needs, if it is not there."""
     how = PEERS.get(contender.name)
-    return None if how is None or importlib.util.find_spec(contender.name) else how
+    is_there = (
+        importlib.util.find_spec(contender.name) or (Path(__file__).parent / "node_modules" / contender.name).exists()
+    )
+    return None if how is None or is_there else how
 
 
 def measure(workload: Workload, *, rounds: int, full: bool, directory: Path, tell: Callable[[str], None]) -> Figures:
