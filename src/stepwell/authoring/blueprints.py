@@ -103,6 +103,7 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         self._document: Json = {"id": self.spec.id, "nodes": [], "edges": []}
         if metadata:
             self._document["metadata"] = metadata
+        self._ids: set[Any] = set()
         self._batches: set[str] = set()
         self._loops: dict[str, tuple[str, str]] = {}
         self._graph: Graph | None = None
@@ -324,8 +325,11 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         if not isinstance(nodes, list):
             given = nodes if isinstance(nodes, dict) else {}
             nodes = self._document["nodes"] = [{"id": key, **item} for key, item in given.items()]
-        if any(node.get("id") == id for node in nodes):
+        if len(self._ids) != len(nodes):
+            self._ids = {node.get("id") for node in nodes}
+        if id in self._ids:
             raise BlueprintError(f"blueprint {self.id!r} has a node {id!r} already; ids are given once")
+        self._ids.add(id)
         more = {"params": _plain(params), "inputs": _plain(inputs), "config": config}
         nodes.append({"id": id, "uses": uses, **{key: value for key, value in more.items() if value}})
         return self

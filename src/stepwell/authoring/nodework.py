@@ -22,8 +22,8 @@ from stepwell.authoring.steps import Step
 from stepwell.codec import Codec, Typed, resolve_annotations
 from stepwell.engine.graph.outcome import NodeCall, NodeOutcome
 from stepwell.errors import CodecError, DefinitionError, FatalError
-from stepwell.model.blueprints import Node, NodeConfig
-from stepwell.model.policies import Retry, StepOptions
+from stepwell.model.blueprints import Node
+from stepwell.model.policies import NO_RETRY, Retry, StepOptions
 
 Bind = Callable[[Step[..., Any]], BoundStep]
 
@@ -106,33 +106,46 @@ class BoundNode:
         return self._codec.typed(Any).plain.encode(value, where=f"{what} {self._where.removeprefix('the output of ')}")
 
 
-def bound_node(
-    node: Node, implementation: Any, codec: Codec, middleware: Sequence[Middleware], bind: Bind
-) -> BoundNode:
-    """A node with its implementation, ready to run. `DefinitionError` if it is none that a node can have."""
-    if isinstance(implementation, Step):
-        step = bind(implementation)
-        body: _Body = _StepBody(node, step)
-        options = _options(node.config, step.options)
-        output = step.output
-    elif inspect.isclass(implementation) and callable(getattr(implementation, "exec", None)):
-        body = _ClassBody(node, implementation, codec)
-        options, output = _options(node.config, _once(node)), codec.typed(Any)
-    elif callable(implementation) and not inspect.isclass(implementation):
-        body, output = _FunctionBody(implementation, codec), codec.typed(Any)
-        options = _options(node.config, _once(node))
-    else:
-        raise DefinitionError(
-            f"node {node.id!r} is made of {implementation!r}; give a step, a function of NodeContext, or a class "
-            f"with exec"
-        )
-    if middleware:
-        body = _Surrounded(body, middleware)
-    return BoundNode(node, body, structs.replace(options, name=node.id), codec, output.plain)
+class NodeBinder:
+    """Prepares the nodes of one blueprint. What does not depend on the node is prepared once per implementation."""
+
+    def __init__(self, codec: Codec, middleware: Sequence[Middleware], bind: Bind) -> None:
+        self._codec = codec
+        self._middleware = middleware
+        self._bind = bind
+        self._functions: dict[Any, _FunctionBody] = {}
+
+    def __call__(self, node: Node, implementation: Any) -> BoundNode:
+        """A node with its implementation, ready to run. `DefinitionError` if it is none that a node can have."""
+        codec, output = self._codec, self._codec.typed(Any)
+        options = StepOptions(name=node.id, retry=NO_RETRY)
+        body: _Body
+        if isinstance(implementation, Step):
+            step = self._bind(implementation)
+            body, options, output = _StepBody(node, step), step.options, step.output
+        elif inspect.isclass(implementation) and callable(getattr(implementation, "exec", None)):
+            body = _ClassBody(node, implementation, codec)
+        elif callable(implementation) and not inspect.isclass(implementation):
+            body = self._function(implementation)
+        else:
+            raise DefinitionError(
+                f"node {node.id!r} is made of {implementation!r}; give a step, a function of NodeContext, or a class "
+                f"with exec"
+            )
+        if self._middleware:
+            body = _Surrounded(body, self._middleware)
+        return BoundNode(node, body, _options(node, options), codec, output.plain)
+
+    def _function(self, implementation: Callable[..., Any]) -> _FunctionBody:
+        body = self._functions.get(implementation)
+        if body is None:
+            body = self._functions[implementation] = _FunctionBody(implementation, self._codec)
+        return body
 
 
-def _options(config: NodeConfig, base: StepOptions) -> StepOptions:
+def _options(node: Node, base: StepOptions) -> StepOptions:
     """A step's own options, and over them what the blueprint says."""
+    config = node.config
     changes: dict[str, Any] = {}
     if config.max_retries != 1 or config.retry_delay:
         changes["retry"] = Retry(
@@ -144,11 +157,9 @@ def _options(config: NodeConfig, base: StepOptions) -> StepOptions:
         )
     if config.timeout is not None:
         changes["timeout_ms"] = config.timeout
-    return structs.replace(base, **changes) if changes else base
-
-
-def _once(node: Node) -> StepOptions:
-    return StepOptions(name=node.id, retry=Retry(attempts=1))
+    if changes or base.name != node.id:
+        return structs.replace(base, name=node.id, **changes)
+    return base
 
 
 def _checked_action(action: Any, where: str) -> str | None:

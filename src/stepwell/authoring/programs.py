@@ -13,7 +13,7 @@ from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.bound import BoundStep
 from stepwell.authoring.context import function_program
 from stepwell.authoring.implementations import Implementation
-from stepwell.authoring.nodework import bound_node
+from stepwell.authoring.nodework import NodeBinder
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.snapshots import graphs_of, reachable
 from stepwell.authoring.steps import Step
@@ -116,7 +116,7 @@ class _Binder:
     ) -> None:
         self._registry = registry
         self._blueprint = blueprint
-        self._bind = bind
+        self._bind = NodeBinder(registry.codec, registry.middleware, bind)
 
     def __call__(self, node: Node) -> Binding | None:
         registry = self._registry
@@ -130,7 +130,7 @@ class _Binder:
             )
         if isinstance(found, WorkflowRef):
             return child_binding(registry, found)
-        return bound_node(node, found, registry.codec, registry.middleware, self._bind)
+        return self._bind(node, found)
 
 
 def child_binding(registry: Registry, workflow: WorkflowRef[Any, Any]) -> Child:

@@ -55,7 +55,7 @@ class Batcher(Generic[Item, Answer]):
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"stepwell {self._name}")
 
     def _answer_now(self, item: Item, done: Callable[[Answer], None]) -> bool:
-        """Have a call that does not wait answered on the spot, without a task. False: it failed, and is to be repeated."""
+        """Have a call that does not wait answered on the spot. False: it failed, and is to be repeated."""
         call = self._call([item])
         try:
             call.send(None)
