@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import combinations
+from itertools import islice
 
 from stepwell.engine.graph.branches import Branches
 from stepwell.engine.graph.findings import Finding, Subject
@@ -38,7 +38,7 @@ _CURE = "give one of them another name"
 def state_conflicts(subject: Subject, branches: Branches) -> Iterator[Finding]:
     """Nodes that may write the same key at the same time: which value stays depends on who ends last."""
     for key, writers in subject.writers.items():
-        for one, other in _first_pairs(writers):
+        for one, other in islice(_pairs(writers), _MAX_PAIRS):
             if branches.concurrent(subject.number(one), subject.number(other)):
                 message = (
                     f"nodes {one.id!r} and {other.id!r} may write the key {key!r} at the same time; the last one wins: "
@@ -80,8 +80,7 @@ def _example(edge: Edge, last: Edge) -> str:
     return f'{{"{edge.source}": "{edge.source}", "{last.source}": "{last.source}"}}'
 
 
-def _first_pairs(writers: list[Node]) -> Iterator[tuple[Node, Node]]:
-    for index, pair in enumerate(combinations(writers, 2)):
-        if index >= _MAX_PAIRS:
-            return
-        yield pair
+def _pairs(writers: list[Node]) -> Iterator[tuple[Node, Node]]:
+    """All pairs, neighbours in the document first."""
+    for distance in range(1, len(writers)):
+        yield from zip(writers, writers[distance:], strict=False)
