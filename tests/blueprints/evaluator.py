@@ -332,7 +332,7 @@ class Flow:
             )
             self.reading.vertices[made.id] = made
             self.reading.home[made.id] = None
-            value = self.mapped_input(made) if made.inputs else None
+            value = self.mapped_input(made) if made.inputs else reply.output
             done = self.perform(made, Scope(None, None), value)
             self.spawned.setdefault(str(gather), []).append("taken" if isinstance(done, Reply) else "failed")
 

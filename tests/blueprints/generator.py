@@ -201,8 +201,11 @@ class Grower(Sheet):
         id = self.node(uses, params=params, inputs=inputs, config=self.config(place, fallback=spare))
         self.attach(place, id)
         shape = self._spare(spare, 0)
-        found = [place.after(id, "any", {spare: shape})]
-        if not region.is_body and self.chance(0.3):
+        is_ordinary = bool(place.before) and not place.is_any and self.chance(0.15)
+        found = [place.after(id, "any", {} if is_ordinary else {spare: shape})]
+        if is_ordinary:
+            self.connect(self.rng.choice(place.before), spare)
+        if self.chance(0.3):
             found.append(place.after(spare, shape))
         if not region.is_body and self.chance(0.2) and uses != "mix":
             other = self.node("fail", config={"fallback": spare})
@@ -299,6 +302,16 @@ class Grower(Sheet):
         rng = self.rng
         blueprint = f"sub{self.shared.counter}"
         self.shared.counter += 1
+        shared = [id for id, depth in self.shared.leaves.items() if depth > self.depth]
+        if shared and self.chance(0.3):
+            id = self.node(
+                "subflow",
+                params={"blueprintId": rng.choice(shared)},
+                inputs=self.inputs(place),
+                config=self.config(place),
+            )
+            self.attach(place, id)
+            return [place.after(id, "any")]
         state: Names = {}
         params: dict[str, Json] = {"blueprintId": blueprint}
         names = sorted(name for name in place.known if not name.startswith("_"))
@@ -308,13 +321,18 @@ class Grower(Sheet):
         child = Grower(self.shared, blueprint, state, self.depth + 1)
         document = child.grow(rng.randint(1, max(1, min(budget - 1, 8))))
         self.shared.blueprints[blueprint] = document
+        if "signal" not in str(document):
+            self.shared.leaves[blueprint] = child.depth
         more: Names = {}
         if self.chance(0.4):
             key = f"o{self.shared.counter}"
             params["outputs"] = {key: rng.choice(child.nodes)["id"]}
             more = {key: "any"}
         inputs = None if "inputs" in params and place.is_any else self.inputs(place)
-        id = self.node(rng.choice(["subflow", "SubflowNode"]), params=params, inputs=inputs, config=self.config(place))
+        config = self.config(place)
+        if self.chance(0.2):
+            config["fallback"] = self.node("const", params={"value": 9})
+        id = self.node(rng.choice(["subflow", "SubflowNode"]), params=params, inputs=inputs, config=config)
         self.attach(place, id)
         return [place.after(id, "any", more)]
 
@@ -357,6 +375,8 @@ class Grower(Sheet):
         self.edge(end.id, controller, transform="{back: input}" if self.chance(0.1) else None)
         if len(place.before) > 1 and not is_checked_last:
             self.nodes[-1]["config"] = {"joinStrategy": "any" if place.is_any else "all"}
+        self._more_edges(place, body, controller, end)
+        region.deep += [*body.members, *body.deep]
         names = {name: shape for member in [*body.members, end] for name, shape in member.known.items()}
         outputs = {name: shape for member in [*body.members, end] for name, shape in member.outputs.items()}
         after = Place([], {**place.known, **names}, {**place.outputs, **outputs}).after(controller, "any", is_loop=True)
@@ -376,9 +396,23 @@ class Grower(Sheet):
             self.edge(member.id, id)
         return place.after(id, "number")
 
+    def _more_edges(self, place: Place, body: Region, controller: str, end: Member) -> None:
+        """Sometimes an edge from outside into the body, or a second way back."""
+        inside = [member for member in body.members[1:] if not member.is_fixed]
+        if inside and place.before and self.chance(0.2):
+            target = self.rng.choice(inside).id.replace("_gather", "_scatter")
+            node = next(node for node in self.nodes if node["id"] == target)
+            is_any = node.get("config", {}).get("joinStrategy") == "any" or node["uses"] == "loop-controller"
+            if "inputs" not in node and not is_any:
+                self.connect(self.rng.choice(place.before), target, plain=True)
+        if inside and self.chance(0.15):
+            member = self.rng.choice(inside)
+            if member.id != end.id and not member.is_loop:
+                self.connect(member, controller)
+
     def _leaving(self, place: Place, body: Region) -> list[Member]:
         """Sometimes a node outside that hears from one inside."""
-        sources = [member for member in body.members if not member.is_loop and not member.is_fixed]
+        sources = [member for member in [*body.members, *body.deep] if not member.is_loop and not member.is_fixed]
         if not sources or self.chance(0.8):
             return []
         member = self.rng.choice(sources)
@@ -411,7 +445,8 @@ class Grower(Sheet):
         self.node("mix", id=gather, inputs=inputs)
         self.edge(id, gather)
         self.needs_output = True
-        return [place.after(gather, "number", dict.fromkeys([id, *(node["id"] for node in made)], "number"))]
+        names = {id: "any", **dict.fromkeys([node["id"] for node in made], "number")}
+        return [place.after(gather, "number", names)]
 
 
 def _joined(one: Names, other: Names, is_any: bool) -> Names:

@@ -33,6 +33,12 @@ FALLBACKS = [
         metadata={"output": "b"},
     ),
     Sentence(
+        "nobody but a fallback reads what was caught",
+        [fail("a", fallback="f"), echo("f"), echo("b", inputs=CAUGHT)],
+        ["a -> b"],
+        {"value": {}, "steps": ["a", "b", "f"]},
+    ),
+    Sentence(
         "a fallback that nobody needs is skipped, and its edges",
         [const("a", 1, config={"fallback": "f"}), echo("f"), echo("c"), echo("d")],
         ["f -> c", "c -> d", "a -> d"],

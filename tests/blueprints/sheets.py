@@ -64,10 +64,12 @@ class Place:
 
 @dataclass
 class Region:
-    """The outermost scope, or the body of a loop. `entry` is what is settled before all of it."""
+    """The outermost scope, or the body of a loop. `entry` is what is settled before all of it; `deep` are members of
+    loops within."""
 
     entry: Place
     members: list[Member] = field(default_factory=list)
+    deep: list[Member] = field(default_factory=list)
     is_body: bool = False
 
     @property
@@ -81,6 +83,7 @@ class Shared:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.blueprints: dict[str, Json] = {}
+        self.leaves: dict[str, int] = {}
         self.script: dict[str, list[Json]] = {}
         self.is_exact = True
         self.loose: list[str] = []

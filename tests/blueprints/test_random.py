@@ -16,7 +16,7 @@ from tests.blueprints.comparing import check
 from tests.blueprints.evaluator import evaluate
 from tests.blueprints.generator import generate
 
-SEEDS = int(os.environ.get("STEPWELL_BLUEPRINTS", "400"))
+SEEDS = int(os.environ.get("STEPWELL_BLUEPRINTS", "300"))
 FIRST = int(os.environ.get("STEPWELL_BLUEPRINTS_FROM", "0"))
 GROUP = 50
 

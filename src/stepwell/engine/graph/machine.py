@@ -132,11 +132,12 @@ class Machine:
         self._cell(scope, node).is_fired = True
         space = scope.space
         assert failed.error is not None, "it failed"
-        space.caught = msgspec.Raw(msgspec.json.encode(caught(failed)))
         visit = self._new_visit(scope, node, failed.input)
         visit.stands_for = failed
         if node.node.inputs is not None:
+            space.caught = msgspec.Raw(msgspec.json.encode(caught(failed)))
             visit.input = resolved_input(space, node.node.inputs)
+            space.caught = None
         self._do(visit)
 
     def issue(self, visit: Visit) -> None:
