@@ -65,12 +65,13 @@ def _branches(unit: Unit, calls: Calls, cursor: Cursor, node: ast.Call, parts: l
     ends: list[Loose] = []
     for one, part in prepared:
         end, id = calls.place(cursor, one, part)
-        unit.guard(end, part, is_routed=False)
         ends += end.edges
-        ids.append("null" if one.node["uses"] == "sleep" else id)
+        ids.append(id)
+    unit.guard_branches(ids, node)
+    results = ["null" if unit.graph.nodes[id]["uses"] == "sleep" else id for id in ids]
     name = unit.fresh("gather")
     id = unit.graph.id(name)
-    values = {f"${name}": f"[{', '.join(ids)}]"}
+    values = {f"${name}": f"[{', '.join(results)}]"}
     cursor = unit.add(cursor.at(*ends), id, {"uses": "set", "params": {"values": values}}, node)
     if len(ends) > 1:
         unit.graph.configure(id, joinStrategy="all")

@@ -144,18 +144,32 @@ class Unit:
         behind = self.graph.set(cursor, texts, getattr(at, "lineno", 0), name)
         return self.guard(behind, at) if is_guarded else behind
 
-    def guard(self, cursor: Cursor, at: ast.AST, *, is_routed: bool = True) -> Cursor:
-        """Behind a node that may fail: on to the handler if it did. Without `is_routed` what follows asks."""
-        frame = self.handler
-        if frame is None:
+    def guard(self, cursor: Cursor, at: ast.AST) -> Cursor:
+        """Behind a node that may fail: on to the handler if it did."""
+        if self.handler is None:
             return cursor
         (loose,) = cursor.edges
-        fallback = self.graph.id(f"{loose.source}_failed")
-        values = kept_failure(frame, self.graph.nodes[loose.source]["uses"], is_first=not is_routed)
+        self._keep_failure(self.handler, [loose.source], at, is_first=False)
+        return self.route(cursor)
+
+    def guard_branches(self, branches: list[str], at: ast.AST) -> None:
+        """Nodes side by side that may fail: the first failure is kept, and where they meet asks for it."""
+        frame = self.handler
+        if frame is None:
+            return
+        is_subflow = [self.graph.nodes[id]["uses"] == "subflow" for id in branches]
+        for kind in (False, True):
+            some = [id for id, is_kind in zip(branches, is_subflow, strict=True) if is_kind is kind]
+            if some:
+                self._keep_failure(frame, some, at, is_first=True)
+
+    def _keep_failure(self, frame: TryFrame, served: list[str], at: ast.AST, *, is_first: bool) -> None:
+        fallback = self.graph.id(f"{served[0]}_failed")
+        values = kept_failure(frame, self.graph.nodes[served[0]]["uses"], is_first=is_first)
         node: Json = {"uses": "set", "inputs": "_catch_error", "params": {"values": values}}
         self.add(Cursor((), frozenset()), fallback, node, at)
-        self.graph.configure(loose.source, fallback=fallback)
-        return self.route(cursor) if is_routed else cursor
+        for id in served:
+            self.graph.configure(id, fallback=fallback)
 
     def route(self, cursor: Cursor) -> Cursor:
         """Go on to the handler if something failed before this place."""
