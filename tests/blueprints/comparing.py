@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tests.blueprints.evaluator import CODES, Evaluation, evaluate
+from stepwell.testing.blueprints.evaluator import CODES, Evaluation, evaluate
+from stepwell.testing.blueprints.sheets import Case
 from tests.blueprints.play import Played, Player, Table, replayed
-from tests.blueprints.sheets import Case
 
 UNTOLD = {"batch-scatter", "BatchScatterNode", "webhook", "WebhookNode", "loop-controller"}
 """Nodes whose outputs along the way the evaluator does not tell."""

@@ -33,8 +33,8 @@ from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import MessageId, RunId
 from stepwell.model.messages import HookCompleted, Message, Signal
 from stepwell.model.policies import Retry, StepOptions
-from tests.blueprints.built_ins import answer_of
-from tests.blueprints.vocabulary import VOCABULARY, Call, Reply
+from stepwell.testing.blueprints.built_ins import answer_of
+from stepwell.testing.blueprints.vocabulary import VOCABULARY, Call, Reply
 
 Json = Any
 BORN_AT = 1_000

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
+from stepwell.testing.blueprints.evaluator import evaluate
+from stepwell.testing.blueprints.sheets import Case
 from tests.blueprints.cases import Sentence
 from tests.blueprints.comparing import check
-from tests.blueprints.evaluator import evaluate
 from tests.blueprints.play import Player, Table
 from tests.blueprints.sentences import SENTENCES
-from tests.blueprints.sheets import Case
 
 
 def _id(sentence: Sentence) -> str:

@@ -20,7 +20,7 @@ def played(nodes: list[Any], edges: list[Any]) -> Player:
 
 def test_a_fallback_sees_the_types_of_the_failure() -> None:
     state = played([FAILING, CAUGHT], []).program.machine.root.space.value("error")
-    assert state["types"][0] == "tests.blueprints.vocabulary.Broken"
+    assert state["types"][0] == "stepwell.testing.blueprints.vocabulary.Broken"
     assert state["type"] == "Broken"
 
 
@@ -28,7 +28,7 @@ def test_an_error_node_fails_again_as_what_was_caught() -> None:
     again = {"id": "again", "uses": "error", "inputs": "error"}
     outcome = played([FAILING, CAUGHT, again], [{"source": "caught", "target": "again"}]).program.outcome
     assert isinstance(outcome, Failed)
-    assert outcome.failure.types[0] == "tests.blueprints.vocabulary.Broken"
+    assert outcome.failure.types[0] == "stepwell.testing.blueprints.vocabulary.Broken"
 
 
 def test_an_error_node_says_what_its_params_say() -> None:

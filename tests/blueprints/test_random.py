@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepwell.testing.blueprints.evaluator import evaluate
+from stepwell.testing.blueprints.generator import generate
 from tests.blueprints.comparing import check
-from tests.blueprints.evaluator import evaluate
-from tests.blueprints.generator import generate
 
 SEEDS = int(os.environ.get("STEPWELL_BLUEPRINTS", "300"))
 FIRST = int(os.environ.get("STEPWELL_BLUEPRINTS_FROM", "0"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stepwell.engine.expressions import truthy
-from tests.blueprints.documents import Link, Vertex
-from tests.blueprints.values import Failing, Passing, Scope, State
+from stepwell.testing.blueprints.documents import Link, Vertex
+from stepwell.testing.blueprints.values import Failing, Passing, Scope, State
 
 if TYPE_CHECKING:
-    from tests.blueprints.evaluator import Flow
+    from stepwell.testing.blueprints.evaluator import Flow
 
 Json = Any
 

@@ -16,13 +16,14 @@ from msgspec import UNSET
 
 from stepwell.engine.expressions import compile_expression, truthy
 from stepwell.errors import FatalError
-from tests.blueprints.built_ins import BUILT_IN
-from tests.blueprints.documents import Link, Reading, Vertex, read
-from tests.blueprints.looping import Looping
-from tests.blueprints.values import Failing, Passing, Scope, State, Stopped
-from tests.blueprints.vocabulary import VOCABULARY, Call, Reply
+from stepwell.testing.blueprints.built_ins import BUILT_IN
+from stepwell.testing.blueprints.documents import Link, Reading, Vertex, read
+from stepwell.testing.blueprints.looping import Looping
+from stepwell.testing.blueprints.values import Failing, Passing, Scope, State, Stopped
+from stepwell.testing.blueprints.vocabulary import VOCABULARY, Call, Reply
 
 Json = Any
+Work = Callable[[Call], Reply]
 Script = Mapping[str, list[Json]]
 """Answers to waits by node (or `blueprint/node`), in the order of its visits: `{"output": .., "action": ..}`,
 `{"signal": value}` or "timeout"."""
@@ -50,7 +51,7 @@ class Evaluation:
 class World:
     """What all flows of one run share."""
 
-    def __init__(self, blueprints: Mapping[str, Json], script: Script, functions: Mapping[str, Any]) -> None:
+    def __init__(self, blueprints: Mapping[str, Json], script: Script, functions: Mapping[str, Work]) -> None:
         self.blueprints = blueprints
         self.script = script
         self.functions = functions
@@ -64,7 +65,7 @@ def evaluate(
     *,
     blueprints: Mapping[str, Json] | None = None,
     script: Script | None = None,
-    functions: Mapping[str, Callable[[Call], Reply]] = VOCABULARY,
+    functions: Mapping[str, Work] = VOCABULARY,
 ) -> Evaluation:
     """What a run of the document gives."""
     world = World({document["id"]: document, **(blueprints or {})}, script or {}, functions)
@@ -193,10 +194,10 @@ class Flow:
         if name.startswith("_inputs.") and name[8:] in self.inputs:
             return self.inputs[name[8:]]
         if name == "context":
-            return self.everything()
+            return self._everything()
         return self.outputs[name] if name in self.outputs else self.state.get(name, UNSET)
 
-    def everything(self) -> dict[str, Json]:
+    def _everything(self) -> dict[str, Json]:
         outputs = {f"_outputs.{id}": value for id, value in self.outputs.items()}
         inputs = {f"_inputs.{id}": value for id, value in self.inputs.items()}
         return {**self.state, **self.outputs, **outputs, **inputs}
@@ -206,7 +207,7 @@ class Flow:
         expression = compile_expression(text, names=list(self.reading.vertices))
         return expression.evaluate(lambda name: more[name] if name in more else self.lookup(name))
 
-    def mapped(self, text: str, catch: Json = None) -> Json:
+    def _mapped(self, text: str, catch: Json = None) -> Json:
         """What one string of `inputs` stands for; UNSET if nothing."""
         if text.startswith("_catch_error"):
             return UNSET if catch is None else _walk(catch, text.split(".")[1:])
@@ -219,9 +220,9 @@ class Flow:
 
     def mapped_input(self, vertex: Vertex, catch: Json = None) -> Json:
         if isinstance(vertex.inputs, str):
-            return _or_null(self.mapped(vertex.inputs, catch))
+            return _or_null(self._mapped(vertex.inputs, catch))
         assert vertex.inputs is not None, "asked only of nodes with inputs"
-        values = {key: self.mapped(text, catch) for key, text in vertex.inputs.items()}
+        values = {key: self._mapped(text, catch) for key, text in vertex.inputs.items()}
         return {key: value for key, value in values.items() if value is not UNSET}
 
     def input_of(self, vertex: Vertex, taken: list[tuple[Link, Passing]], has_links: bool) -> Json:
@@ -243,7 +244,7 @@ class Flow:
 
     # --- one visit
 
-    def perform(self, vertex: Vertex, scope: Scope, input: Json, catch: Json = None) -> Reply | Failing:
+    def perform(self, vertex: Vertex, scope: Scope, input: Json) -> Reply | Failing:
         """Run a node, or its fallback, and resolve its edges."""
         self.inputs[vertex.id] = input
         visit = self.name(vertex.id)
@@ -255,7 +256,7 @@ class Flow:
                 self.states[vertex.id] = self.world.visits[visit] = "failed"
                 raise Stopped(reply)
             if vertex.fallback is not None:
-                reply = self.rescue(vertex, scope, input, failing)
+                reply = self._rescue(vertex, scope, input, failing)
         if isinstance(reply, Reply):
             was = self.outputs.get(vertex.id, UNSET)
             self.outputs[vertex.id] = reply.output
@@ -279,7 +280,7 @@ class Flow:
         count = self.counts[id] = self.counts.get(id, 0) + 1
         return self.path + id.translate(CODES) + (f":{count}" if count > 1 else "")
 
-    def rescue(self, vertex: Vertex, scope: Scope, input: Json, failing: Failing) -> Reply | Failing:
+    def _rescue(self, vertex: Vertex, scope: Scope, input: Json, failing: Failing) -> Reply | Failing:
         assert vertex.fallback is not None, "asked only of nodes with a fallback"
         other = self.reading.vertices[vertex.fallback]
         home = scope.around(self.reading.home[other.id])
@@ -291,7 +292,7 @@ class Flow:
         }
         value = self.mapped_input(other, catch) if other.inputs else input
         home.served.add(other.id)
-        return self.perform(other, home, value, catch)
+        return self.perform(other, home, value)
 
     def execute(self, vertex: Vertex, visit: str, input: Json) -> Reply | Failing:
         built_in = None if vertex.uses in self.world.functions else BUILT_IN[vertex.uses]
@@ -321,10 +322,10 @@ class Flow:
         self.state.update(reply.writes)
         for key in reply.deletes:
             self.state.pop(key, None)
-        self.run_spawned(vertex, reply)
+        self._run_spawned(reply)
         return reply
 
-    def run_spawned(self, vertex: Vertex, reply: Reply) -> None:
+    def _run_spawned(self, reply: Reply) -> None:
         gather = reply.output.get("gatherNodeId") if isinstance(reply.output, dict) else None
         for node in reply.nodes:
             made = Vertex(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from stepwell.errors import FatalError
-from tests.blueprints.documents import Vertex
-from tests.blueprints.values import Failing, Stopped, Unscripted
-from tests.blueprints.vocabulary import Reply
+from stepwell.testing.blueprints.documents import Vertex
+from stepwell.testing.blueprints.values import Failing, Stopped, Unscripted
+from stepwell.testing.blueprints.vocabulary import Reply
 
 if TYPE_CHECKING:
-    from tests.blueprints.evaluator import Flow
+    from stepwell.testing.blueprints.evaluator import Flow
 
 Json = Any
 

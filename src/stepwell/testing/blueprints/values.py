@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.blueprints.documents import Link
+from stepwell.testing.blueprints.documents import Link
 
 Json = Any
 State = Literal["taken", "skipped", "failed"]

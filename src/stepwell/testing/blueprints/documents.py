@@ -127,7 +127,7 @@ def _entries(value: Json) -> list[tuple[str, dict[str, Json]]]:
 
 
 def _vertex(node: dict[str, Json], id: str) -> Vertex:
-    uses = BUILT_IN.get(node["uses"], node["uses"])
+    uses = BUILT_IN.get(node["uses"], str(node["uses"]))
     return Vertex(id, uses, node.get("params") or {}, node.get("inputs") or None, node.get("config") or {})
 
 

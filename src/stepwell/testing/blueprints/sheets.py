@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.blueprints import phrases
-from tests.blueprints.phrases import Names
+from stepwell.testing.blueprints import phrases
+from stepwell.testing.blueprints.phrases import Names
 
 Json = Any
 _UNREPEATED = {"loop-controller", "batch-scatter", "BatchScatterNode"}

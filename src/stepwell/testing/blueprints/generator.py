@@ -13,9 +13,9 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from tests.blueprints import phrases
-from tests.blueprints.phrases import Names
-from tests.blueprints.sheets import INPUT, SHAPES, STATE, Case, Member, Place, Region, Shared, Sheet
+from stepwell.testing.blueprints import phrases
+from stepwell.testing.blueprints.phrases import Names
+from stepwell.testing.blueprints.sheets import INPUT, SHAPES, STATE, Case, Member, Place, Region, Shared, Sheet
 
 Json = Any
 
@@ -433,7 +433,7 @@ class Grower(Sheet):
 
     def dynamic(self, region: Region, place: Place, budget: int) -> list[Member]:
         """A node that makes others, and one that waits for them."""
-        made = [
+        made: list[dict[str, Json]] = [
             {"id": self.name().replace("-", ""), "uses": "mix", "inputs": self.inputs(place, 1)}
             for _ in range(self.rng.randint(1, 3))
         ]
