@@ -7,25 +7,26 @@ all of them are steps, whose result is an output, an action and what was written
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, cast, get_args, get_origin
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Raw, Struct, structs
 
 from stepwell.authoring.bound import BoundStep
 from stepwell.authoring.nodes import DELETED, Middleware, NodeContext, NodeResult
+from stepwell.authoring.nodetypes import class_input_type, class_return_type, input_type, return_type, signed
 from stepwell.authoring.running import current_step
 from stepwell.authoring.steps import Step
-from stepwell.codec import Codec, Typed, resolve_annotations
+from stepwell.codec import Codec, Typed
 from stepwell.engine.graph.outcome import NodeCall, NodeOutcome
 from stepwell.errors import CodecError, DefinitionError, FatalError
 from stepwell.model.blueprints import Node
 from stepwell.model.policies import NO_RETRY, Retry, StepOptions
 
 Bind = Callable[[Step[..., Any]], BoundStep]
+_JSON_TYPES = (dict, list, str, int, float, bool, type(None))
 
 
 class _Body(Protocol):
@@ -53,15 +54,18 @@ class _Shape(Struct, frozen=True):
 class BoundNode:
     """A node of a blueprint prepared for one app. To the engine and the worker it is a step."""
 
-    __slots__ = ("_codec", "_output", "_where", "fn", "is_plain", "options", "step")
+    __slots__ = ("_codec", "_output", "_returns", "_where", "fn", "is_plain", "options", "step")
 
-    def __init__(self, node: Node, body: _Body, options: StepOptions, codec: Codec, output: Typed[Any]) -> None:
+    def __init__(
+        self, node: Node, body: _Body, options: StepOptions, codec: Codec, output: Typed[Any], returns: Any = Any
+    ) -> None:
         self.options = options
         self.fn = body
         self.step = _Shape(body.is_async, body)
         self.is_plain = body.is_async and options.timeout_ms is None and options.deadline_ms is None
         self._codec = codec
         self._output = output
+        self._returns = returns
         self._where = f"the output of node {node.id!r}"
 
     def decode_result(self, raw: Raw) -> NodeOutcome:
@@ -87,7 +91,7 @@ class BoundNode:
             return NodeOutcome(output=self._output.encode(value, where=self._where))
         result, writes = value.result, value.writes
         if not writes and not isinstance(result, NodeResult):
-            return NodeOutcome(output=self._output.encode(result, where=self._where))
+            return NodeOutcome(output=self._encoded(result))
         action: str | None = None
         nodes: tuple[Raw, ...] = ()
         if isinstance(result, NodeResult):
@@ -95,15 +99,40 @@ class BoundNode:
             nodes = tuple(self._plain(node, "a dynamic node of") for node in result.dynamic_nodes)
             result = result.output
         return NodeOutcome(
-            output=self._output.encode(result, where=self._where),
+            output=self._encoded(result),
             action=action,
             set={key: self._plain(item, f"key {key!r} of") for key, item in writes.items() if item is not DELETED},
             delete=tuple(key for key, item in writes.items() if item is DELETED),
             nodes=nodes,
         )
 
+    def _encoded(self, value: Any) -> Raw:
+        """The output as JSON. Code that is no step may return what it is annotated with, or one typed value."""
+        try:
+            return self._output.encode(value, where=self._where)
+        except CodecError:
+            raw = self._as(self._returns, value) or self._as(type(value), value)
+            if raw is None:
+                raise
+            return raw
+
     def _plain(self, value: Any, what: str) -> Raw:
-        return self._codec.typed(Any).plain.encode(value, where=f"{what} {self._where.removeprefix('the output of ')}")
+        where = f"{what} {self._where.removeprefix('the output of ')}"
+        try:
+            return self._codec.typed(Any).plain.encode(value, where=where)
+        except CodecError:
+            raw = self._as(type(value), value)
+            if raw is None:
+                raise
+            return raw
+
+    def _as(self, type: Any, value: Any) -> Raw | None:
+        if type is Any or type in _JSON_TYPES:
+            return None
+        try:
+            return self._codec.typed(type).plain.encode(value, where=self._where)
+        except DefinitionError:
+            return None
 
 
 class NodeBinder:
@@ -113,20 +142,23 @@ class NodeBinder:
         self._codec = codec
         self._middleware = middleware
         self._bind = bind
-        self._functions: dict[Any, _FunctionBody] = {}
+        self._functions: dict[int, _FunctionBody] = {}
 
     def __call__(self, node: Node, implementation: Any) -> BoundNode:
         """A node with its implementation, ready to run. `DefinitionError` if it is none that a node can have."""
         codec, output = self._codec, self._codec.typed(Any)
         options = StepOptions(name=node.id, retry=NO_RETRY)
         body: _Body
+        returns: Any = Any
         if isinstance(implementation, Step):
             step = self._bind(implementation)
             body, options, output = _StepBody(node, step), step.options, step.output
         elif inspect.isclass(implementation) and callable(getattr(implementation, "exec", None)):
             body = _ClassBody(node, implementation, codec)
+            returns = class_return_type(implementation)
         elif callable(implementation) and not inspect.isclass(implementation):
             body = self._function(implementation)
+            returns = body.returns
         else:
             raise DefinitionError(
                 f"node {node.id!r} is made of {implementation!r}; give a step, a function of NodeContext, or a class "
@@ -134,12 +166,12 @@ class NodeBinder:
             )
         if self._middleware:
             body = _Surrounded(body, self._middleware)
-        return BoundNode(node, body, _options(node, options), codec, output.plain)
+        return BoundNode(node, body, _options(node, options), codec, output.plain, returns)
 
     def _function(self, implementation: Callable[..., Any]) -> _FunctionBody:
-        body = self._functions.get(implementation)
+        body = self._functions.get(id(implementation))  # not all callables can be hashed; the body keeps it alive
         if body is None:
-            body = self._functions[implementation] = _FunctionBody(implementation, self._codec)
+            body = self._functions[id(implementation)] = _FunctionBody(implementation, self._codec)
         return body
 
 
@@ -218,7 +250,8 @@ class _FunctionBody:
     def __init__(self, fn: Callable[..., Any], codec: Codec) -> None:
         self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
         self._fn = fn
-        self._input = codec.typed(_input_type(fn)).plain
+        self._input = codec.typed(input_type(fn)).plain
+        self.returns = return_type(signed(fn))
 
     def __call__(self, call: NodeCall) -> Any:
         return self._async(call) if self.is_async else self._sync(call)
@@ -246,7 +279,7 @@ class _ClassBody:
 
     def __init__(self, node: Node, kind: type[Any], codec: Codec) -> None:
         self._kind = kind
-        self._input = codec.typed(_class_input_type(kind)).plain
+        self._input = codec.typed(class_input_type(kind)).plain
         self._attempts = node.config.max_retries
         self._node = node
         phases = {name: getattr(kind, name, None) for name in ("prep", "exec", "fallback", "post", "recover")}
@@ -420,35 +453,6 @@ def _instance(kind: type[Any], node: Node) -> Any:
 def _context(call: NodeCall, input: Typed[Any]) -> NodeContext[Any]:
     raw = call.raw
     return NodeContext(call, None if raw is None else input.decode(raw, where=f"the input of node {call.node.id!r}"))
-
-
-def _input_type(fn: Callable[..., Any]) -> Any:
-    """`T` of the `NodeContext[T]` that the function takes."""
-    inner: Any = fn
-    while isinstance(inner, functools.partial) and not inner.args:
-        inner = inner.func
-    target = inner if inspect.isfunction(inner) or inspect.ismethod(inner) else type(inner).__call__
-    parameters = [name for name in inspect.signature(target).parameters if name != "self"]
-    if not parameters:
-        raise DefinitionError(
-            f"node {getattr(fn, '__qualname__', fn)!r} takes nothing; write it as f(ctx: NodeContext)"
-        )
-    return _type_in(resolve_annotations(target).get(parameters[0], Any))
-
-
-def _class_input_type(kind: type[Any]) -> Any:
-    """The same of the context that its phases take."""
-    for name in ("prep", "exec", "post"):
-        phase = getattr(kind, name, None)
-        hints = resolve_annotations(phase).values() if inspect.isfunction(phase) else ()
-        found = [type for hint in hints if (type := _type_in(hint)) is not Any]
-        if found:
-            return found[0]
-    return Any
-
-
-def _type_in(hint: Any) -> Any:
-    return (get_args(hint) or (Any,))[0] if get_origin(hint) is NodeContext else Any
 
 
 def _is_fatal(error: BaseException) -> bool:
