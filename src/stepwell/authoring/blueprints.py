@@ -10,7 +10,7 @@ import copy
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 from stepwell.authoring.implementations import (
     Implementation,
@@ -71,13 +71,18 @@ class BatchKeywords(TypedDict, total=False):
     timeout: Duration
 
 
-class BlueprintKeywords(DefinitionKeywords, total=False):
-    """The options of a blueprint, besides those of any workflow; see `Blueprint`."""
+class BlueprintOptions(DefinitionKeywords, total=False):
+    """The options of a blueprint besides those of any workflow and its types; see `Blueprint`."""
+
+    result: str | Mapping[str, str] | None
+    concurrency: int | None
+
+
+class BlueprintKeywords(BlueprintOptions, total=False):
+    """All of them."""
 
     input: Any
     output: Any
-    result: str | Mapping[str, str] | None
-    concurrency: int | None
 
 
 class Blueprint(Definition[In, Out], Generic[In, Out]):
@@ -88,11 +93,23 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
     the nodes that run at the same time. The other options are those of `@workflow`.
     """
 
-    def __init__(self, id: str, **options: Unpack[BlueprintKeywords]) -> None:
+    @overload
+    def __init__(self, id: str, *, input: type[In], output: type[Out], **options: Unpack[BlueprintOptions]) -> None: ...
+    @overload
+    def __init__(
+        self: Blueprint[In, Any], id: str, *, input: type[In], **options: Unpack[BlueprintOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Blueprint[Any, Out], id: str, *, output: type[Out], **options: Unpack[BlueprintOptions]
+    ) -> None: ...
+    @overload
+    def __init__(self: Blueprint[Any, Any], id: str, **options: Unpack[BlueprintKeywords]) -> None: ...
+    def __init__(self, id: str, **options: Any) -> None:
         input, output = options.pop("input", Any), options.pop("output", Any)
         result, concurrency = options.pop("result", None), options.pop("concurrency", None)
         super().__init__(id, input=input, output=output)
-        self.spec = workflow_spec(id, options)
+        self.spec = workflow_spec(id, cast("DefinitionKeywords", options))
         self.implementations: dict[str, Implementation] = {}
         self.subflows: dict[str, Blueprint[Any, Any]] = {}
         metadata: Json = {"version": self.spec.version} if self.spec.version else {}
