@@ -198,6 +198,19 @@ LOOPS = [
         input={"list": [7]},
     ),
     Sentence(
+        "a fallback with edges into it is an ordinary node of the loop of what it serves",
+        [
+            const("a", 5),
+            loop("L", "(n ?? 0) < 2"),
+            count("n"),
+            const("b", 1, config={"fallback": "f"}),
+            echo("f"),
+            echo("out"),
+        ],
+        ["a -> L", 'L -> n {"action": "continue"}', "n -> b", "n -> f", "b -> L", "L -> out"],
+        {"outputs": {"f": 2, "out": 1}, "steps": ["a", "b", "b:2", "f", "f:2", "n", "n:2", "out"]},
+    ),
+    Sentence(
         "a fallback in a loop serves each iteration",
         [const("a", 5), loop("L", "(n ?? 0) < 2"), count("n"), fail("b", fallback="f"), echo("f"), echo("out")],
         ["a -> L", 'L -> n {"action": "continue"}', "n -> b", "b -> L", "L -> out"],

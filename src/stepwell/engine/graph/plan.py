@@ -209,15 +209,31 @@ class Plan:
                 continue
             fallback = node.fallback = self.by_id[name]
             fallback.serves.append(node)
-        for node in self.nodes:
-            if node.serves and not node.ins:
-                regions = {served.region for served in node.serves}
-                if len(regions) > 1:
-                    ids = ", ".join(served.id for served in node.serves)
-                    raise BlueprintError(
-                        f"node {node.id!r} is the fallback of {ids}, which are in different loops; give each its own"
-                    )
-                node.region = regions.pop()
+        waiting = {node.index: len(node.serves) for node in self.nodes if node.serves}
+        placed = [node for node in self.nodes if not node.serves]
+        while placed:
+            after = placed.pop().fallback
+            if after is not None:
+                waiting[after.index] -= 1
+                if not waiting[after.index]:
+                    self._place_fallback(after)
+                    placed.append(after)
+
+    def _place_fallback(self, node: PlanNode) -> None:
+        """A fallback runs where the nodes run that it serves, though no edge leads on from it."""
+        regions = {served.region for served in node.serves}
+        if regions == {node.region}:
+            return
+        ids = ", ".join(repr(served.id) for served in node.serves)
+        if len(regions) > 1:
+            raise BlueprintError(
+                f"node {node.id!r} is the fallback of {ids}, which are in different loops; give each its own"
+            )
+        if node.body is not None:
+            raise BlueprintError(
+                f"the loop {node.id!r} is the fallback of {ids}, which is in another loop; move it there"
+            )
+        node.region = regions.pop()
 
     def _is_start(self, node: PlanNode) -> bool:
         if node.serves and not node.ins:
