@@ -232,6 +232,8 @@ class Activation:
 
     def _follow(self, decision: Decision) -> None:
         """The decision is durable: begin its effects."""
+        if self.worker.events is not None:
+            self.worker.events.tell(self.driver, decision)
         if decision.has_notes:
             self._copy_chunks((self.base, entry) for entry in decision.entries if type(entry) is Sent)
         for id in decision.stop:

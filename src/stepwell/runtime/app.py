@@ -26,6 +26,7 @@ from stepwell.model.runs import TERMINAL
 from stepwell.ports import Backend, Clock
 from stepwell.runtime.archiving import restart
 from stepwell.runtime.client import Client, NewStart
+from stepwell.runtime.eventbus import EventBus, EventSink
 from stepwell.runtime.handles import Handle
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.options import WorkerOptions
@@ -87,7 +88,8 @@ class AppKeywords(TypedDict, total=False):
     or waiting for one also starts a worker in this process, unless `worker=False` or one was started already.
     `lifespan` yields what steps share; `secrets` looks up what `Secret(name).reveal()` gives, by default in the
     environment variable STEPWELL_SECRET_<NAME>; `public_url` is what hook URLs begin with. `middleware` runs around
-    every node of every blueprint; the first of several is the outermost.
+    every node of every blueprint; the first of several is the outermost. `event_sinks` are functions, async or not,
+    that are told, soon after and at least once, what happens in blueprints' runs on this app's worker.
     """
 
     include: Iterable[object]
@@ -97,6 +99,7 @@ class AppKeywords(TypedDict, total=False):
     secrets: Callable[[str], str] | Mapping[str, str]
     public_url: str
     middleware: Sequence[Middleware]
+    event_sinks: Sequence[EventSink]
     clock: Clock | None
     worker_options: WorkerOptions
 
@@ -118,6 +121,8 @@ class Stepwell:
         self._wants_worker = options.get("worker")
         self._lifespan = options.get("lifespan")
         self._secrets = _secret_provider(options.get("secrets"))
+        sinks = options.get("event_sinks", ())
+        self._events = EventBus(sinks) if sinks else None
         self._clock = options.get("clock")
         self._worker_options = options.get("worker_options") or WorkerOptions(impure_check=_is_debugging())
         self._stack: AsyncExitStack | None = None
@@ -351,12 +356,15 @@ class Stepwell:
         worker = Worker(
             client.backend, self.registry, self.hub, options, resources=self._resources, secrets=self._secrets
         )
+        worker.events = self._events
         self._worker = client.worker = worker
         worker.start()
         return worker
 
     async def _stop_worker(self, worker: Worker) -> None:
         await worker.stop()
+        if self._events is not None:
+            await self._events.close()
         if self._worker is worker:
             self._worker = None
             if self._client is not None:

@@ -88,43 +88,47 @@ async def run_state(client: Client, registry: Registry, run: RunId, at: int | No
     return look(registry, loaded.head, frames, now=client.backend.clock.now(), at=at).state
 
 
-def look(
-    registry: Registry,
-    head: Head,
-    frames: Frames,
-    *,
-    now: int,
-    at: int | None = None,
-    watches: Watches = Watches.NOTHING,
-) -> Look:
+def look(registry: Registry, head: Head, frames: Frames, *, now: int, at: int | None = None) -> Look:
     """Replay the frames of one generation, up to frame `at`, with nothing that could run. `DefinitionError`."""
-    has_begun = _has_begun(head, Fold(head.id, frames), now)
+    is_begun = has_begun(head, Fold(head.id, frames), now)
     shown = [(seq, frame) for seq, frame in frames if at is None or seq <= at]
     fold = Fold(head.id, shown)
     lines = fold.begin()
+    seq, last = shown[-1]
+    return Look(head, fold, lines, fed(registry, fold, lines, is_begun=is_begun), seq, last.at, is_begun)
+
+
+def fed(
+    registry: Registry, fold: Fold, lines: Sequence[Line], *, is_begun: bool, watches: Watches = Watches.NOTHING
+) -> GraphProgram:
+    """A program that has read these lines, if its run has begun."""
     program = looking_program(registry, fold.origin, [*lines, *fold.held], watches=watches)
     try:
-        if has_begun:
+        if is_begun:
             program.begin(lines, at=fold.origin.started_at, is_repeat=True)
     except ActivationError as error:
-        raise DefinitionError(f"run {head.id} cannot be shown: {error}") from None
-    seq, last = shown[-1]
-    return Look(head, fold, lines, program, seq, last.at, has_begun)
+        raise DefinitionError(f"run {fold.origin.run} cannot be shown: {error}") from None
+    return program
+
+
+def generations(frames: Frames) -> list[Frames]:
+    """All generations. The frame that begins one is also the last of the one before."""
+    starts = [index for index, (_, frame) in enumerate(frames) if _is_start(frame)]
+    ends = [start + 1 for start in starts[1:]]
+    return [frames[start:end] for start, end in zip(starts, [*ends, len(frames)], strict=True)]
 
 
 def _generation(frames: Frames, at: int) -> Frames:
-    """The frames of the generation that frame `at` belongs to."""
-    begins = [index for index, (seq, frame) in enumerate(frames) if seq <= at and _is_start(frame)]
-    rest = frames[begins[-1] :]
-    ends = [index for index, (_, frame) in enumerate(rest) if index and _is_start(frame)]
-    return rest[: ends[0]] if ends else rest
+    """The frames of the generation that frame `at` belongs to; a frame that begins one shows that one."""
+    found = next(each for each in reversed(generations(frames)) if each[0][0] <= at)
+    return found if found[-1][0] == frames[-1][0] else found[:-1]
 
 
 def _is_start(frame: Frame) -> bool:
     return isinstance(frame.entries[0], Created) or isinstance(frame.entries[-1], ContinuedAsNew)
 
 
-def _has_begun(head: Head, fold: Fold, now: int) -> bool:
+def has_begun(head: Head, fold: Fold, now: int) -> bool:
     """Whether the first nodes have been visited. Of a run that was only just taken, no frame says so."""
     is_past = fold.origin.base < head.base
     is_held = head.status == "running" and fold.not_before <= now

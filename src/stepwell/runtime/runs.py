@@ -8,6 +8,7 @@ from typing import Any, Unpack, get_args, overload
 from msgspec import UNSET
 
 from stepwell.authoring.registry import Registry
+from stepwell.engine.graph.events import GraphEvent
 from stepwell.engine.graph.state import GraphState
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import Timeline
@@ -21,6 +22,7 @@ from stepwell.runtime.explaining import Explanation, explain
 from stepwell.runtime.exporting import export_run, import_run
 from stepwell.runtime.following import RunEvent, run_events
 from stepwell.runtime.forking import Forking
+from stepwell.runtime.graph_events import node_events
 from stepwell.runtime.graphs import answer_node, run_state
 from stepwell.runtime.querying import RunFilters, run_query
 from stepwell.runtime.replaying import ReplayReport, replay_frames
@@ -76,6 +78,13 @@ class Runs:
         `DefinitionError` if the run is no blueprint's, or has no such frame. `RunNotFoundError`.
         """
         return await run_state(self._client, self._registry, RunId(run), at)
+
+    async def node_events(self, run: str) -> _Events:
+        """What happened to the nodes of a blueprint's run, in order: what its app's event sinks were told.
+
+        `DefinitionError` if the run is no blueprint's. `RunNotFoundError`.
+        """
+        return await node_events(self._client, self._registry, RunId(run))
 
     # --- steering
 
@@ -247,3 +256,4 @@ class Runs:
 
 
 _Results = list[RunResult]
+_Events = list[GraphEvent]

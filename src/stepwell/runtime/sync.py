@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from stepwell.authoring.messages import Event, Signal, Stream
 from stepwell.authoring.workflows import WorkflowRef
+from stepwell.engine.graph.events import GraphEvent
 from stepwell.engine.graph.state import GraphState
 from stepwell.engine.timeline import Timeline
 from stepwell.errors import StepwellError
@@ -34,6 +35,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
 R = TypeVar("R")
+_Events = list[GraphEvent]
 _Results = list[RunResult]
 
 
@@ -209,6 +211,13 @@ class SyncRuns:
         `DefinitionError` if the run is no blueprint's, or has no such frame. `RunNotFoundError`.
         """
         return self._portal.run(self._inner.state(run, at=at))
+
+    def node_events(self, run: str) -> _Events:
+        """What happened to the nodes of a blueprint's run, in order: what its app's event sinks were told.
+
+        `DefinitionError` if the run is no blueprint's. `RunNotFoundError`.
+        """
+        return self._portal.run(self._inner.node_events(run))
 
     @overload
     def cancel(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, UnsetType, structs
@@ -18,6 +19,7 @@ from stepwell.authoring.programs import make_program
 from stepwell.authoring.registry import Registry
 from stepwell.codec import failure_of
 from stepwell.engine.driver import Driver
+from stepwell.engine.graph.program import Watches
 from stepwell.engine.program import Origin, Program
 from stepwell.engine.retry import next_run_delay_ms
 from stepwell.errors import BackendError, StepwellError
@@ -29,6 +31,7 @@ from stepwell.runtime.activation import Activation
 from stepwell.runtime.acts import Acts, due_topic
 from stepwell.runtime.batching import Batcher
 from stepwell.runtime.bells import ring
+from stepwell.runtime.eventbus import EventBus
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.leases import Leases
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
@@ -88,6 +91,7 @@ class Worker:
         self.active: dict[RunId, Activation] = {}
         self.has_stopped = asyncio.Event()
         self.hub = hub
+        self.events: EventBus | None = None
         self._parked = ParkedDrivers(options.cached_runs)
         self._failures: dict[RunId, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -342,7 +346,8 @@ class Worker:
             activation.begin(read_at)
 
     def _make_program(self, origin: Origin) -> Program:
-        return make_program(self.registry, origin, on_log=_log.warning, impure_check=self.options.impure_check)
+        make = partial(make_program, self.registry, origin, on_log=_log.warning)
+        return make(impure_check=self.options.impure_check, watches=Watches.NEWS if self.events else Watches.NOTHING)
 
     async def _without_suspects(self, heads: Sequence[Head]) -> Sequence[Head]:
         """Runs that were claimed several times without progress are tried one at a time, the least suspect first, so

@@ -19,6 +19,7 @@ from stepwell.errors import DefinitionError
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.ids import RunId
 from stepwell.runtime.app import AppKeywords, Lifespan, Stepwell
+from stepwell.runtime.eventbus import EventSink
 from stepwell.runtime.handles import Handle
 from stepwell.testing.crashing import MAX_CRASHES, CrashReport, Experiment, try_crashes
 from stepwell.testing.fakes import Effects, Fakes
@@ -66,6 +67,7 @@ class SetupKeywords(TypedDict, total=False):
     secrets: Callable[[str], str] | Mapping[str, str]
     public_url: str
     middleware: Sequence[Middleware]
+    event_sinks: Sequence[EventSink]
 
 
 class StepwellTest:

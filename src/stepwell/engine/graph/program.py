@@ -60,8 +60,8 @@ from stepwell.model.runs import Wait
 
 
 class NodeEvent(Struct, frozen=True):
-    """Something that happened in a blueprint, at `at` (ms). `seq` is the frame that brought it about; live it is the
-    one that is about to be written."""
+    """Something that happened in a blueprint, at `at` (ms). `seq` is the frame that brought it about; 0: the one that
+    is about to be written."""
 
     seq: int
     at: int
@@ -70,7 +70,8 @@ class NodeEvent(Struct, frozen=True):
 
 
 class Watches(Enum):
-    """What of the things that happen is kept in `events`: nothing, what happens from now on, or history, too."""
+    """What of the things that happen is kept in `events`: nothing; what happens from now on, and what the last frame
+    brought about, if perhaps nobody was told of that; or all of history, too."""
 
     NOTHING = "nothing"
     NEWS = "news"
@@ -116,19 +117,19 @@ class GraphProgram:
         self.events: list[NodeEvent] = []
         self.history: Sequence[Line] = ()
         self.snapshot = snapshot
-        self._watches = watches is not Watches.NOTHING
-        self._is_watching = watches is Watches.HISTORY
+        self._watches = watches
+        self._is_watching = False
         self._seq = origin.base
         self._commands: list[Command] = []
         self._abandoned: dict[CommandId, None] = {}
         self._acts: dict[CommandId, Act] = {}
         self._known_children: dict[CommandId, RunId] | None = None
         self._timers = Timers()
-        self.machine = Machine(self, self._watch if self._watches else None)
+        self.machine = Machine(self, self._watch if watches is not Watches.NOTHING else None)
 
     # --- the Program interface
 
-    def begin(self, history: Sequence[Line], *, at: int, is_repeat: bool) -> None:  # noqa: ARG002 - it logs nothing
+    def begin(self, history: Sequence[Line], *, at: int, is_repeat: bool) -> None:
         """Begin the run and replay the history."""
         self.notes.read(history)
         self.history = history
@@ -140,6 +141,9 @@ class GraphProgram:
             self.notes.started(at)
         if origin.blueprint == NULL and self.snapshot != NULL:
             self.notes.pinned(self.snapshot)
+        is_all_news = self._watches is Watches.HISTORY
+        self._is_watching = is_all_news or (self._watches is Watches.NEWS and not is_repeat)
+        self._watch("workflow:start" if origin.base == 1 else "workflow:resume", {})
         self._start_deadline(at)
         if self.outcome is None:
             self.machine.start(self.machine.root, self.host.plain(origin.input))
@@ -148,7 +152,9 @@ class GraphProgram:
             self.now_ms, self._seq = line.at, line.seq
             self._feed(line)
         self._commands = [command for command in self._commands if self._is_open(command)]
-        self._is_watching = self._watches
+        if not is_all_news:
+            self.events = [event for event in self.events if event.seq == self._seq]
+        self._is_watching, self._seq = self._watches is not Watches.NOTHING, 0
 
     def apply(self, entry: Entry, at: int) -> None:
         """Feed one live entry."""
