@@ -137,6 +137,7 @@ class TestBuiltIns:
             .sleep("e", "2h")
             .webhook("g")
             .set("h", total="a + 1")
+            .wait("i", "webhook:g")
         )
 
         assert nodes(flow) == [
@@ -147,6 +148,7 @@ class TestBuiltIns:
             {"id": "e", "uses": "sleep", "params": {"duration": 7_200_000}},
             {"id": "g", "uses": "webhook"},
             {"id": "h", "uses": "set", "params": {"values": {"total": "a + 1"}}},
+            {"id": "i", "uses": "wait", "params": {"eventName": "webhook:g"}},
         ]
 
     def test_a_batch_is_two_nodes_and_edges_to_it_are_theirs(self) -> None:

@@ -237,11 +237,13 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
     ) -> Self:
         """Wait until `handle.resume(id, ...)`, or for a signal or an event. What comes is the output; its field
         `action`, if there is one, selects the edges. Past `timeout` the action is "timeout", if an edge has it;
-        otherwise the node fails. A wait after a webhook waits for its call."""
+        otherwise the node fails. A wait right after a webhook waits for its call; "webhook:ID" names one further away.
+        """
         name = None if source is None else source if isinstance(source, str) else source.name
+        is_event = isinstance(source, Event) or (name is not None and name.startswith("webhook:"))
         params = {
-            "eventName": name if isinstance(source, Event) else None,
-            "signal": None if isinstance(source, Event) else name,
+            "eventName": name if is_event else None,
+            "signal": None if is_event else name,
             "timeout": None if timeout is None else duration_ms(timeout, what=f"wait {id!r}: timeout"),
         }
         return self._add(id, "wait", params=_given(params))
