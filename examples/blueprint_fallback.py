@@ -19,6 +19,7 @@ async def ask_primary(city: str) -> str:
 async def ask_cache(ctx: NodeContext[str]) -> str:
     """A fallback gets the input of the node that failed; `ctx.error` says why it failed."""
     assert ctx.error is not None
+    ctx.state.set("why", ctx.error.message)
     if ctx.input == "Nowhere":
         raise LookupError("it is not in the cache")
     return f"{ctx.input}: yesterday's weather"
@@ -32,7 +33,7 @@ flow = (
     Blueprint("weather", input=str, result="publish")
     .node("ask", ask_primary, retry=Retry(attempts=2, first_delay="5ms"), fallback="cache")
     .node("cache", ask_cache)
-    .node("note", note, inputs={"answer": "cache", "why": "_catch_error.message"})
+    .node("note", note, inputs={"answer": "cache", "why": "why"})
     .node("publish", "join")  # `join` is built in: it passes its input through
     .edge("ask", "publish")  # the fallback's output goes where the node's own would
     .edge("cache", "note")  # the fallback's own edges are taken, too
