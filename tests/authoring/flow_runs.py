@@ -133,9 +133,9 @@ def _outcome(command: StepCommand, steps: dict[str, Any]) -> StepCompleted | Ste
     value = call.input
     inputs = call.node.inputs
     by_name = isinstance(inputs, dict) or (inputs is None and len(names) > 1)
-    arguments = value if by_name else {names[0]: value} if names and value is not UNSET else {}
+    args = (value,) if names and value is not UNSET and not by_name else ()
     try:
-        result = step.__wrapped__(**plain(arguments))
+        result = step.__wrapped__(*plain(args), **(plain(value) if by_name else {}))
         if inspect.isawaitable(result):
             result = asyncio.run(result)  # type: ignore[arg-type]
     except Exception as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Blueprint, Flow, flow, step
+from stepwell import Blueprint, Context, Flow, flow, step
 from stepwell.authoring.flows import compile_flow
 from tests.authoring import flow_steps
 from tests.authoring.flow_runs import Ended, function_of, run_document, same
@@ -138,6 +138,23 @@ def test_names_of_the_module_and_of_functions_around_are_constants() -> None:
         return [EARLY * n + factor, nested, nested["a"]]
 
     assert same(fn, 2).value == [11, {"a": [1, None]}, [1, None]]
+
+
+def test_steps_called_like_built_in_nodes_are_steps() -> None:
+    @step
+    async def sleep(x: int) -> int:
+        return x + 1
+
+    @step
+    async def join(x: int, /) -> int:
+        return x + 2
+
+    async def fn(n: int) -> int:
+        await asyncio.sleep(0)
+        return await sleep(await join(n))
+
+    assert same(fn, 1).value == 4
+    assert set(compile_flow(fn).implementations) == {"sleep_2", "join_2"}
 
 
 def test_two_steps_of_one_name_are_two_implementations() -> None:
@@ -296,6 +313,20 @@ async def pairs(n: int) -> list[Any]:
 def test_calls_side_by_side_meet_again() -> None:
     done = same(pairs, 0, 2)
     assert {"inc[0]", "inc_3[1]"} & set(done.steps)
+
+
+async def mapped(ctx: Context, n: int) -> list[Any]:
+    limited = await ctx.map(inc, range(n), concurrency=2)
+    plain = await ctx.map(inc, limited)
+    keyed = await ctx.map(add, [7, 8])
+    return [limited, plain, keyed]
+
+
+def test_ctx_map_is_a_batch() -> None:
+    compiled = compile_flow(mapped)
+    assert run_document(compiled, 3).value == [[1, 2, 3], [2, 3, 4], [8, 9]]
+    nodes = {node["id"]: node for node in compiled.document["nodes"]}
+    assert nodes["inc_scatter"]["params"] == {"workerUsesKey": "inc", "gatherNodeId": "inc_gather", "concurrency": 2}
 
 
 async def failing_pairs(n: int) -> list[Any]:

@@ -27,6 +27,16 @@ async def many_arguments(*args: int, **more: int) -> int:
     return sum(args)
 
 
+@step
+async def pair(a: int, b: int, /) -> int:
+    return a + b
+
+
+@flow(id="doubled")
+async def other_doubled(n: int) -> int:
+    return n
+
+
 class Odd(Exception):
     def __str__(self) -> str:
         return "odd"
@@ -111,7 +121,9 @@ CALLS = [
     ("await inc(y=n)", "inc(): missing a required argument", "it is inc("),
     ("await inc(*n)", "`*` in a call", "name the arguments"),
     ("await inc(**n)", "`*` in a call", "name the arguments"),
-    ("await many_arguments(n)", "step many_arguments takes any arguments", "parameters with names"),
+    ("await many_arguments(n)", "step many_arguments takes arguments without names", "parameters with names"),
+    ("await pair(n, n)", "step pair takes arguments without names", "parameters with names"),
+    ("await doubled(n)\nawait other_doubled(n)", "two flows are called 'doubled'", "give one of them an id="),
     ("await doubled(n, n)", "doubled takes one input", "give it one value"),
     ("await inc.options(timeout='1s')(n)", "is not supported here", "await a @step"),
     ("return n and await inc(n)", "`await` in a part of an expression", "write it as an `if`"),

@@ -13,12 +13,13 @@ from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.flows.expressions import Text
 from stepwell.authoring.flows.graph import Cursor, Json
 from stepwell.authoring.flows.hints import result_of
-from stepwell.authoring.flows.names import MISSING
+from stepwell.authoring.flows.shapes import MISSING
 from stepwell.authoring.flows.unit import Unit
 from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.steps import Step
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.errors import DefinitionError
+from stepwell.model.blueprints import ALIASES
 from stepwell.model.durations import duration_ms
 
 Lift = Callable[[Cursor, ast.expr], tuple[Cursor, ast.expr]]
@@ -76,7 +77,8 @@ class Calls:
             if isinstance(target, Step):
                 return self._step(cursor, call, target)
             if isinstance(target, Blueprint):
-                self._unit.flows[target.id] = target
+                if self._unit.flows.setdefault(target.id, target) is not target:
+                    raise self._unit.refuse(call, f"two flows are called {target.id!r}", "give one of them an id=")
                 node = {"uses": "subflow", "params": {"blueprintId": target.id}}
                 return self._one_input(cursor, call, target, node)
             if isinstance(target, WorkflowRef):
@@ -111,7 +113,7 @@ class Calls:
         """The `uses` under which something is known, one for each."""
         known = self._unit.implementations
         uses, number = name, 1
-        while known.setdefault(uses, target) is not target:
+        while uses in ALIASES or known.setdefault(uses, target) is not target:
             number += 1
             uses = f"{name}_{number}"
         return uses
@@ -141,9 +143,13 @@ class Calls:
             if isinstance(item, ast.Starred) or (isinstance(item, ast.keyword) and item.arg is None):
                 raise unit.refuse(call, "`*` in a call is not supported in a flow", "name the arguments")
         signature = step.signature
-        parameters = () if signature is None else signature.parameters.values()
-        if signature is None or any(parameter.kind not in _PLAIN for parameter in parameters):
-            raise unit.refuse(call, f"step {step.__name__} takes any arguments", "give it parameters with names")
+        parameters = [] if signature is None else list(signature.parameters.values())
+        is_odd = any(parameter.kind not in _PLAIN for parameter in parameters)
+        is_odd |= len(parameters) > 1 and any(parameter.kind is _PLAIN[0] for parameter in parameters)
+        if signature is None or is_odd:
+            raise unit.refuse(
+                call, f"step {step.__name__} takes arguments without names", "give it parameters with names"
+            )
         keywords = {str(keyword.arg): keyword.value for keyword in call.keywords}
         try:
             return dict(signature.bind(*call.args, **keywords).arguments)

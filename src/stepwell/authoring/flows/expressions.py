@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import enum
 import inspect
 import json
 import math
 from typing import Any, NamedTuple, cast
 
-import msgspec
-
-from stepwell.authoring.flows.hints import PLAIN, Hints, fields_of, is_record, item_of, shape, shapes
-from stepwell.authoring.flows.names import MISSING, Names
+from stepwell.authoring.flows.hints import Hints
+from stepwell.authoring.flows.names import Names
+from stepwell.authoring.flows.shapes import (
+    MISSING,
+    PLAIN,
+    Field,
+    defaults_of,
+    fields_of,
+    foreign_in,
+    is_record,
+    item_of,
+    shape,
+    shapes,
+)
 from stepwell.authoring.flows.source import Source
 
 ATOM, POWER, UNARY, FACTOR, TERM, ORDER, EQUALITY, AND, OR, CHOICE = range(10, 0, -1)
@@ -116,7 +125,7 @@ class Expressions:
             return Text(f" {word} ".join(part.within(level) for part in parts), level, _fails(*parts))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return self._UnaryOp(node)
-        text = self.text(node)
+        text = self._operand(node)
         return text if shapes(self._hints.of(node)) <= PLAIN else Text(f"bool({text.code})", fails=text.fails)
 
     def literal(self, node: ast.AST, value: Any) -> Text:
@@ -160,14 +169,39 @@ class Expressions:
             raise self._source.refuse(node, f"`ctx.{node.attr}` is not supported in a flow", _OF_CONTEXT)
         owner = self.text(node.value)
         hint = self._hints.of(node.value)
+        if isinstance(hint, type) and issubclass(hint, enum.Enum):
+            if node.attr != "value":
+                raise self._source.refuse(node, f"{hint.__name__} is its value in JSON", "use .value, or a step")
+            return owner
         fields = fields_of(hint)
-        if fields is not None and node.attr not in fields:
+        if fields is None:
+            return Text(f'index({owner.code}, "{node.attr}")', fails=owner.fails | {AttributeError})
+        if node.attr not in fields:
             raise self._source.refuse(
                 node, f"{_shown(hint)} has no field {node.attr!r}", f"it has {', '.join(fields)}; methods run in steps"
             )
-        if fields is None or shapes(hint) != {"record"}:  # it may be None, or have no such field
-            return Text(f'index({owner.code}, "{node.attr}")', fails=owner.fails | {AttributeError})
-        return Text(f"{owner.within(ATOM)}.{node.attr}", ATOM, owner.fails, owner.is_path)
+        return self._field(owner, fields[node.attr], is_sure=shapes(hint) == {"record"})
+
+    def _field(self, owner: Text, field: Field, *, is_sure: bool) -> Text:
+        """A field of an object, or of what may be None: then Python would fail."""
+        name = json.dumps(field.name)
+        if field.default is not MISSING:
+            code = f"get({owner.code}, {name}, {json.dumps(field.default, ensure_ascii=False)})"
+            return Text(code, fails=owner.fails | {AttributeError})
+        if not is_sure or not field.name.isidentifier():
+            return Text(f"index({owner.code}, {name})", fails=owner.fails | {AttributeError})
+        return Text(f"{owner.within(ATOM)}.{field.name}", ATOM, owner.fails, owner.is_path)
+
+    def _operand(self, node: ast.expr) -> Text:
+        """Something that is computed with, and not only passed on."""
+        kind = foreign_in(self._hints.of(node))
+        if kind is not None:
+            raise self._source.refuse(
+                node,
+                f"a {kind.__name__} is something else in JSON, so nothing can be computed with it here",
+                "do it in a step",
+            )
+        return self.text(node)
 
     def _Subscript(self, node: ast.Subscript) -> Text:
         owner = self.text(node.value)
@@ -204,7 +238,7 @@ class Expressions:
     def _as_text(self, node: ast.expr) -> Text:
         if isinstance(node, ast.Name) and node.id in self._names.errors:
             return Text(f"{self._names.errors[node.id]}.message")
-        text = self.text(node)
+        text = self._operand(node)
         return text if shapes(self._hints.of(node)) == {"text"} else Text(f"str({text.code})", fails=text.fails)
 
     def _is_context(self, node: ast.expr) -> bool:
@@ -235,7 +269,7 @@ class Expressions:
     # --- operators
 
     def _BinOp(self, node: ast.BinOp) -> Text:
-        left, right = self.text(node.left), self.text(node.right)
+        left, right = self._operand(node.left), self._operand(node.right)
         hints = [self._hints.of(node.left), self._hints.of(node.right)]
         kinds = [shape(hint) for hint in hints]
         are_numbers = all(shapes(hint) <= {"number"} for hint in hints)
@@ -262,7 +296,7 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             operand = self.truth(node.operand)
             return Text(f"!{operand.after_sign()}", UNARY, operand.fails)
-        operand = self.text(node.operand)
+        operand = self._operand(node.operand)
         if isinstance(node.op, ast.Invert):
             raise self._source.refuse(node, "the operator ~ is not supported in a flow", IN_A_STEP)
         word = "-" if isinstance(node.op, ast.USub) else "+"
@@ -291,7 +325,8 @@ class Expressions:
         return Text(" && ".join(part.within(EQUALITY) for part in parts), AND, _fails(*parts))
 
     def _pair(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Text:
-        a, b = self.text(left), self.text(right)
+        is_for_none = any(isinstance(side, ast.Constant) and side.value is None for side in (left, right))
+        a, b = (self.text(left), self.text(right)) if is_for_none else (self._operand(left), self._operand(right))
         fails = a.fails | b.fails
         if isinstance(op, ast.In | ast.NotIn):
             sign = "!" if isinstance(op, ast.NotIn) else ""
@@ -342,7 +377,7 @@ class Expressions:
             return self._as_text(node.args[0])
         if self._is_sure(name, node.args):
             fails = _NONE
-        parts = [self.text(item) for item in node.args]
+        parts = [self._operand(item) for item in node.args]
         return Text(f"{name}({', '.join(part.code for part in parts)})", fails=fails | _fails(*parts))
 
     def _is_sure(self, name: str, arguments: list[ast.expr]) -> bool:
@@ -380,9 +415,7 @@ class Expressions:
         """An object made of a dataclass or Struct: its fields, with defaults."""
         if hasattr(kind, "__post_init__") or getattr(getattr(kind, "__struct_config__", None), "tag", None) is not None:
             raise self._source.refuse(node, f"{kind.__name__} does something when it is made", "make it in a step")
-        names = getattr(kind, "__struct_encode_fields__", None)
-        if names is not None and names != kind.__struct_fields__:  # type: ignore[attr-defined]
-            raise self._source.refuse(node, f"{kind.__name__} has other names in JSON", "make it in a step")
+        known = fields_of(kind) or {}
         if any(keyword.arg is None for keyword in node.keywords) or any(isinstance(a, ast.Starred) for a in node.args):
             raise self._source.refuse(node, "`*` is not supported in a flow", "name the fields")
         keywords = {str(keyword.arg): keyword.value for keyword in node.keywords}
@@ -391,28 +424,10 @@ class Expressions:
         except TypeError as error:
             raise self._source.refuse(node, f"{kind.__name__}(): {error}", "give the fields that it has") from None
         fields = {name: self.text(value) for name, value in bound.arguments.items()}
-        for name, value in _defaults(kind).items():
+        for name, value in defaults_of(kind).items():
             if name not in fields:
                 fields[name] = self.literal(node, value)
-        return _object(fields)
-
-
-def _defaults(kind: type) -> dict[str, Any]:
-    """The fields that need not be given, as JSON."""
-    found: dict[str, Any] = {}
-    if dataclasses.is_dataclass(kind):
-        for field in dataclasses.fields(kind):
-            if field.default is not dataclasses.MISSING:
-                found[field.name] = field.default
-            elif field.default_factory is not dataclasses.MISSING:
-                found[field.name] = field.default_factory()
-    elif issubclass(kind, msgspec.Struct):
-        for info in msgspec.structs.fields(kind):
-            if info.default is not msgspec.NODEFAULT:
-                found[info.name] = info.default
-            elif info.default_factory is not msgspec.NODEFAULT:
-                found[info.name] = info.default_factory()
-    return {name: msgspec.to_builtins(value) for name, value in found.items()}
+        return _object({known[name].name if name in known else name: text for name, text in fields.items()})
 
 
 def _object(fields: dict[str, Text]) -> Text:

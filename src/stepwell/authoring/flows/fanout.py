@@ -9,7 +9,8 @@ from typing import Any
 
 from stepwell.authoring.flows.calls import Awaited, Calls
 from stepwell.authoring.flows.graph import Cursor, Json, Loose
-from stepwell.authoring.flows.hints import result_of, shapes
+from stepwell.authoring.flows.hints import result_of
+from stepwell.authoring.flows.shapes import shapes
 from stepwell.authoring.flows.unit import Unit
 from stepwell.authoring.steps import Step
 

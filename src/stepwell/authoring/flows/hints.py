@@ -7,20 +7,13 @@ these are lists), and finds attributes that there are not.
 from __future__ import annotations
 
 import ast
-import dataclasses
-import enum
-import types
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints, is_typeddict
+from collections.abc import Iterator
+from typing import Any, Union, get_type_hints
 
-import msgspec
-
-from stepwell.authoring.flows.names import MISSING, Names
+from stepwell.authoring.flows.names import Names
+from stepwell.authoring.flows.shapes import MISSING, fields_of, item_of, shape
 from stepwell.authoring.steps import Step
 from stepwell.authoring.workflows import Workflow, WorkflowRef
-
-PLAIN = frozenset({"bool", "number", "text", "record", "none"})
-"""Shapes whose truth is the same in Python and in expressions."""
 
 _BY_FUNCTION: dict[str, Any] = {
     "len": int, "int": int, "float": float, "str": str, "bool": bool, "list": list, "sorted": list, "range": list,
@@ -30,56 +23,6 @@ _BY_METHOD: dict[str, Any] = {
     "upper": str, "lower": str, "strip": str, "startswith": bool, "endswith": bool, "split": list, "join": str,
     "find": int, "keys": list, "values": list, "copy": list,
 }  # fmt: skip
-
-
-def shapes(hint: Any) -> frozenset[str]:
-    """The kinds of JSON that values of a type have; "any" if that is not known."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return shapes(get_args(hint)[0])
-    if origin in (Union, types.UnionType):
-        return frozenset().union(*map(shapes, get_args(hint)))
-    if origin is Literal:
-        return frozenset().union(*(shapes(type(value)) for value in get_args(hint)))
-    if isinstance(hint, NewType):
-        return shapes(hint.__supertype__)
-    return frozenset({_shape(origin or hint)})
-
-
-def shape(hint: Any) -> str:
-    """The one kind that the values have, None aside; "any" if that is not known."""
-    found = shapes(hint) - {"none"}
-    return next(iter(found)) if len(found) == 1 else "any"
-
-
-def fields_of(hint: Any) -> dict[str, Any] | None:
-    """The fields of a dataclass, Struct or TypedDict and their types, or None."""
-    classes = [part for part in _parts(hint) if part is not type(None)]
-    if len(classes) != 1 or shape(classes[0]) != "record":
-        return None
-    try:
-        return get_type_hints(classes[0])
-    except Exception:  # annotations are code of users
-        return None
-
-
-def item_of(hint: Any) -> Any:
-    """The type of the items of a list, or of the values of a dict."""
-    arguments = get_args(hint)
-    kind = shape(hint)
-    if kind == "text":
-        return str
-    if kind == "map" and len(arguments) == 2:
-        return arguments[1]
-    if kind == "list" and arguments and (len(arguments) == 1 or arguments[1] is Ellipsis or len(set(arguments)) == 1):
-        return arguments[0]
-    return Any
-
-
-def length_of(hint: Any) -> int | None:
-    """How many items a tuple has, if its type says so."""
-    arguments = get_args(hint)
-    return len(arguments) if get_origin(hint) is tuple and Ellipsis not in arguments else None
 
 
 class Hints:
@@ -146,7 +89,8 @@ class Hints:
         static = self._names.static(node)
         if static is not MISSING:
             return type(static)
-        return (fields_of(self.of(node.value)) or {}).get(node.attr, Any)
+        field = (fields_of(self.of(node.value)) or {}).get(node.attr)
+        return Any if field is None else field.hint
 
     def _Subscript(self, node: ast.Subscript) -> Any:
         owner = self.of(node.value)
@@ -193,37 +137,6 @@ def result_of(target: Step[..., Any] | WorkflowRef[Any, Any]) -> Any:
         return get_type_hints(fn).get("return", Any)
     except Exception:  # annotations are code of users
         return Any
-
-
-def is_record(kind: Any) -> bool:
-    """A class whose values are objects with fields in JSON."""
-    return isinstance(kind, type) and (
-        dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct) or is_typeddict(kind)
-    )
-
-
-def _shape(kind: Any) -> str:
-    if kind is None or kind is type(None):
-        return "none"
-    if not isinstance(kind, type):
-        return "any"
-    if issubclass(kind, enum.Enum):
-        found = {_shape(type(member.value)) for member in kind}
-        return found.pop() if len(found) == 1 else "any"
-    if is_record(kind):
-        return "record"
-    for base, name in ((bool, "bool"), (int | float, "number"), (str, "text")):
-        if issubclass(kind, base):
-            return name
-    if issubclass(kind, Mapping):
-        return "map"
-    return "list" if issubclass(kind, Sequence | set | frozenset) else "any"
-
-
-def _parts(hint: Any) -> tuple[Any, ...]:
-    if get_origin(hint) is Annotated:
-        return _parts(get_args(hint)[0])
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _union(hints: list[Any]) -> Any:

@@ -35,8 +35,6 @@ class Lifting:
             if isinstance(value, ast.expr):
                 cursor, lifted = self.lift(cursor, value)
                 setattr(made, field, lifted)
-            elif isinstance(value, ast.keyword):
-                raise AssertionError("keywords come in lists")
             elif isinstance(value, list):
                 cursor, items = self._lift_all(cursor, value)
                 setattr(made, field, items)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from stepwell.authoring.flows.expressions import ATOM, TERM, Text
 from stepwell.authoring.flows.graph import Cursor, Loose
-from stepwell.authoring.flows.hints import item_of, shape, shapes
+from stepwell.authoring.flows.shapes import item_of, shape, shapes
 from stepwell.authoring.flows.unit import LoopFrame, Unit, negated
 
 MAX_ITERATIONS = 1_000_000_000

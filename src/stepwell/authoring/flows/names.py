@@ -7,13 +7,12 @@ import builtins
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, get_type_hints
+from typing import Any, get_type_hints
 
 from stepwell.authoring.context import Context
 from stepwell.authoring.flows.reserved import RESERVED
+from stepwell.authoring.flows.shapes import MISSING
 from stepwell.authoring.flows.source import Source
-
-MISSING: Final = object()
 
 
 class Names:

@@ -10,9 +10,9 @@ from stepwell.authoring.flows.aliases import CHANGES, alias_of, changed_list
 from stepwell.authoring.flows.calls import Awaited, Calls
 from stepwell.authoring.flows.expressions import IN_A_STEP, Kinds, Text
 from stepwell.authoring.flows.graph import Cursor, Loose
-from stepwell.authoring.flows.hints import length_of
 from stepwell.authoring.flows.lifting import Lifting, needs_lifting
 from stepwell.authoring.flows.loops import Loops
+from stepwell.authoring.flows.shapes import length_of
 from stepwell.authoring.flows.tries import Tries
 from stepwell.authoring.flows.unit import FinallyFrame, Frame, LoopFrame, Unit
 
