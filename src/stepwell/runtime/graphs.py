@@ -142,7 +142,7 @@ async def answer_node(
     client: Client, registry: Registry, run: RunId, node: str, *, action: str | None = None, output: Any = None
 ) -> bool:
     """Resume a node that waits. False: it had this very answer before. `RunConflictError`, `DefinitionError`."""
-    value = _envelope(registry, node, action, output)
+    value = envelope(registry, node, action, output)
     for _ in range(_TRIES):
         loaded, frames = await client.journal(run, after=0)
         desk = _Desk(registry, loaded, frames, now=client.backend.clock.now())
@@ -151,7 +151,7 @@ async def answer_node(
         if known is not None:
             return desk.check_same(visit_id, known, value)
         visit = desk.waiting(visit_id, node)
-        _check_action(visit, action)
+        check_action(visit, action)
         base = desk.look.fold.origin.base
         message = HookCompleted(base=base, command=visit.id, value=value)
         try:
@@ -242,13 +242,15 @@ async def _unread(client: Client, loaded: Loaded, mail: int) -> list[Received]:
     return [item for item in await loaded_mail(client.backend.blobs, loaded.mail) if item.no > mail]
 
 
-def _envelope(registry: Registry, node: str, action: str | None, output: Any) -> Raw:
+def envelope(registry: Registry, node: str, action: str | None, output: Any) -> Raw:
+    """An answer to a node, as messages hold it. `CodecError`."""
     typed = registry.codec.typed(type(output)) if output is not None else registry.codec.typed(Any)
     plain = typed.plain.encode(output, where=f"the output of node {node!r}")
     return registry.codec.sealed(msgspec.json.encode({"action": action or None, "output": plain}))
 
 
-def _check_action(visit: Visit, action: str | None) -> None:
+def check_action(visit: Visit, action: str | None) -> None:
+    """`DefinitionError` if no edge listens to this action."""
     known = known_actions(visit)
     if action and known is not None and action not in known:
         raise DefinitionError(f"action {action!r}: node {visit.node.id!r} listens to: {_list(known)}")

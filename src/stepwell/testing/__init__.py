@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stepwell.testing.outcomes import TestRun
     from stepwell.testing.simulator.scenarios import Scenario, random_scenario
     from stepwell.testing.simulator.simulation import simulate
+    from stepwell.testing.stepper import Stepper
     from stepwell.testing.virtual import DeadlockError, VirtualClock, VirtualLoop
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Repeat",
     "ReplayReport",
     "Scenario",
+    "Stepper",
     "StepwellTest",
     "TestRun",
     "VirtualClock",
@@ -51,6 +53,7 @@ _HOMES = {
     "Repeat": "stepwell.testing.crashing",
     "ReplayReport": "stepwell.runtime.replaying",
     "Scenario": "stepwell.testing.simulator.scenarios",
+    "Stepper": "stepwell.testing.stepper",
     "StepwellTest": "stepwell.testing.fixture",
     "TestRun": "stepwell.testing.outcomes",
     "VirtualClock": "stepwell.testing.virtual",
