@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Blueprint, Context, Flow, flow, step
+from stepwell import Blueprint, Context, Flow, FlowError, flow, step
 from stepwell.authoring.flows import compile_flow
 from tests.authoring import flow_steps
 from tests.authoring.flow_runs import Ended, function_of, run_document, same
@@ -138,6 +138,22 @@ def test_names_of_the_module_and_of_functions_around_are_constants() -> None:
         return [EARLY * n + factor, nested, nested["a"]]
 
     assert same(fn, 2).value == [11, {"a": [1, None]}, [1, None]]
+
+
+def test_steps_are_found_in_modules_and_with_other_options() -> None:
+    quick = inc.options(timeout="1s")
+
+    async def fn(n: int) -> int:
+        return await flow_steps.inc(await quick(n)) + flow_steps.calls.count  # type: ignore[operator]
+
+    with pytest.raises(FlowError, match="cannot stand in an expression"):
+        compile_flow(fn)
+
+    async def right(n: int) -> int:
+        return await flow_steps.inc(await quick(n))
+
+    assert same(right, 1).value == 3
+    assert compile_flow(right).implementations == {"inc": quick, "inc_2": inc}
 
 
 def test_steps_called_like_built_in_nodes_are_steps() -> None:

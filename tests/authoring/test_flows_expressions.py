@@ -276,8 +276,8 @@ def test_without_types_an_expression_has_the_same_value(text: str) -> None:
 
 
 REFUSED = [
-    ("given.n @ 2", "the operator"),
-    ("given.n | 1", "the operator"),
+    ("given.n @ 2", "the operator `@`"),
+    ("given.n | 1", "the operator `|`"),
     ("~given.n", "the operator ~"),
     ("given.text * 2", "works on numbers only"),
     ("given.text % 2", "works on numbers only"),
@@ -289,8 +289,8 @@ REFUSED = [
     ("[*given.numbers]", "`*` is not supported"),
     ("{**given.table}", "the keys of a dict"),
     ("{given.text: 1}", "the keys of a dict"),
-    ("{1, 2}", "`set` is not supported"),
-    ("{x: 1 for x in given.text}", "`dictcomp` is not supported"),
+    ("{1, 2}", "a set is not supported"),
+    ("{x: 1 for x in given.text}", "a dict comprehension is not supported"),
     ("(lambda: 1)()", "the call of"),
     ("lambda: 1", "`lambda` is not supported"),
     ("(y := 2)", "`:=` is not supported"),

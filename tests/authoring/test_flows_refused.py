@@ -19,7 +19,6 @@ from tests.authoring.flow_steps import inc
 ok = Signal("ok", bool)
 news = Event("news", int)
 pause = "5s"
-quick = inc.options(timeout="1s")
 
 
 @step
@@ -58,15 +57,17 @@ def refusal(body: str, head: str = "async def flow(ctx, n: int) -> object:") -> 
 
 STATEMENTS = [
     ("with open('x') as f:\n    pass", "`with` is not supported", "do it in a step"),
-    ("async with ctx.saga():\n    pass", "`asyncwith` is not supported", "@workflow"),
-    ("async for x in n:\n    pass", "`asyncfor` is not supported", "@workflow"),
-    ("def inner():\n    pass", "`function` is not supported", "@workflow"),
+    ("async with ctx.saga():\n    pass", "`async with` is not supported", "@workflow"),
+    ("async for x in n:\n    pass", "`async for` is not supported", "@workflow"),
+    ("def inner():\n    pass", "`def` is not supported", "@workflow"),
     ("class Inner:\n    pass", "`class` is not supported", "@workflow"),
+    ("async def inner():\n    pass", "`async def` is not supported", "@workflow"),
+    ("from os import path", "`import` is not supported", "@workflow"),
     ("import os", "`import` is not supported", "@workflow"),
     ("global x", "`global` is not supported", "@workflow"),
-    ("del n", "`delete` is not supported", "@workflow"),
+    ("del n", "`del` is not supported", "@workflow"),
     ("match n:\n    case 1:\n        pass", "`match` is not supported", "@workflow"),
-    ("try:\n    pass\nexcept* ValueError:\n    pass", "`trystar` is not supported", "@workflow"),
+    ("try:\n    pass\nexcept* ValueError:\n    pass", "`except*` is not supported", "@workflow"),
     ("a = b = n", "several targets", "one line for each"),
     ("n.x = 1", "setting `n.x`", "make a new value in a step"),
     ("n['x'] = 1", "setting `n['x']`", "make a new value in a step"),
@@ -212,6 +213,7 @@ def test_the_line_of_a_refusal_is_that_of_the_file() -> None:
         "async def flow(**more):",
         "async def flow(a=1):",
         "async def flow(*, a):",
+        "async def flow(self):",
     ],
 )
 def test_a_flow_takes_one_input(head: str) -> None:

@@ -32,6 +32,19 @@ Kinds = frozenset[type[BaseException]]
 _NONE: Kinds = frozenset()
 _LIMIT = 10_000
 
+_WORDS = {
+    "BitAnd": "`&`",
+    "BitOr": "`|`",
+    "BitXor": "`^`",
+    "DictComp": "a dict comprehension",
+    "LShift": "`<<`",
+    "MatMult": "`@`",
+    "NamedExpr": "`:=`",
+    "RShift": "`>>`",
+    "Set": "a set",
+    "SetComp": "a set comprehension",
+    "YieldFrom": "`yield from`",
+}
 _OF_CONTEXT = "there are ctx.receive(), ctx.sleep() and ctx.map(), which are awaited"
 IN_A_STEP = "compute it in a step, or make the function a @workflow"
 
@@ -195,7 +208,7 @@ class Expressions:
     def _operand(self, node: ast.expr) -> Text:
         """Something that is computed with, and not only passed on."""
         kind = foreign_in(self._hints.of(node))
-        if kind is not None:
+        if kind is not None and self._names.static(node) is MISSING:
             raise self._source.refuse(
                 node,
                 f"a {kind.__name__} is something else in JSON, so nothing can be computed with it here",
@@ -458,6 +471,5 @@ def _shown(value: Any) -> str:
 
 
 def _kind(node: ast.AST) -> str:
-    words = {"ListComp": "a comprehension here", "GeneratorExp": "a generator here", "NamedExpr": "`:=`"}
     name = type(node).__name__
-    return words.get(name) or f"`{name.lower()}`"
+    return _WORDS.get(name) or f"`{name.lower()}`"

@@ -121,7 +121,7 @@ class Names:
         first = parameters[0].name if parameters else ""
         has_context = bool(parameters) and (first == "ctx" or self._hints.get(first) is Context)
         rest = parameters[1:] if has_context else parameters
-        if len(rest) > 1 or any(p.kind not in plain or p.default is not p.empty for p in parameters):
+        if first == "self" or len(rest) > 1 or any(p.kind not in plain or p.default is not p.empty for p in parameters):
             shown = ", ".join(map(str, parameters))
             name = self._source.name
             raise self._source.refuse(

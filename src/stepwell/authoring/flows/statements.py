@@ -16,6 +16,16 @@ from stepwell.authoring.flows.shapes import length_of
 from stepwell.authoring.flows.tries import Tries
 from stepwell.authoring.flows.unit import FinallyFrame, Frame, LoopFrame, Unit
 
+_WORDS = {
+    "AsyncFor": "async for",
+    "AsyncFunctionDef": "async def",
+    "AsyncWith": "async with",
+    "ClassDef": "class",
+    "Delete": "del",
+    "FunctionDef": "def",
+    "ImportFrom": "import",
+    "TryStar": "except*",
+}
 _WORKFLOW = "do it in a step, or make the function a @workflow"
 
 
@@ -40,8 +50,9 @@ class Statements:
             method: Callable[[Cursor, ast.stmt], Cursor] | None
             method = getattr(self, f"_{type(statement).__name__}", None)
             if method is None:
-                name = type(statement).__name__.removesuffix("Def").lower()
-                raise self._unit.refuse(statement, f"`{name}` is not supported in a flow", _WORKFLOW)
+                name = type(statement).__name__
+                word = _WORDS.get(name, name.lower())
+                raise self._unit.refuse(statement, f"`{word}` is not supported in a flow", _WORKFLOW)
             cursor = method(cursor, statement)
         return cursor
 
