@@ -153,7 +153,7 @@ def test_steps_are_found_in_modules_and_with_other_options() -> None:
         return await flow_steps.inc(await quick(n))
 
     assert same(right, 1).value == 3
-    assert compile_flow(right).implementations == {"inc": quick, "inc_2": inc}
+    assert compile_flow(right).implementations == {"inc": inc, "inc_2": quick}
 
 
 def test_steps_called_like_built_in_nodes_are_steps() -> None:
