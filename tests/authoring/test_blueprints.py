@@ -402,6 +402,10 @@ class TestIncluding:
         )
         assert [item.id for item in outer.all_blueprints()] == ["outer", "inner"]
 
+    def test_an_app_refuses_a_blueprint_with_mistakes(self) -> None:
+        with pytest.raises(BlueprintError, match=r"edges\[0\].target: no node is called 'b'"):
+            Stepwell("memory://", include=[Blueprint("f").node("a", fetch).edge("a", "b")])
+
     def test_an_app_refuses_two_blueprints_of_one_id(self) -> None:
         first, second = Blueprint("f").node("a", fetch), Blueprint("f").node("b", fetch)
         second.__module__ = "elsewhere"

@@ -28,8 +28,8 @@ def fails(ctx):
     raise RuntimeError("sold out")
 
 flow = Blueprint("in-python").node("fetch", fetch).node("buy", buy).edge("fetch", "buy")
-wrong = Blueprint("wrong").node("fetch", fetch).edge("fetch", "nowhere")
 """
+WRONG = 'wrong = Blueprint("wrong").node("fetch", fetch).edge("fetch", "nowhere")\n'
 WATCH: dict[str, Any] = {
     "id": "watch",
     "nodes": [
@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     write(tmp_path, "watch.json", WATCH)
     name = f"nodes_{abs(hash(tmp_path))}.py"  # modules stay imported; each test has its own
-    (tmp_path / name).write_text(NODES)
+    (tmp_path / name).write_text(NODES + WRONG)
     return tmp_path
 
 

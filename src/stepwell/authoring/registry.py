@@ -75,7 +75,12 @@ class Registry:
     # --- workflows
 
     def add(self, workflow: Definition[Any, Any]) -> None:
-        """Register a workflow; another of the same id and version is replaced only by a redefinition of itself."""
+        """Register a workflow; another of the same id and version is replaced only by a redefinition of itself.
+
+        `BlueprintError` for a blueprint with mistakes: they shall not wait until somebody starts it.
+        """
+        if isinstance(workflow, Blueprint):
+            workflow.graph  # noqa: B018 - read, so that it is checked
         versions = self._workflows.setdefault(workflow.id, {})
         present = versions.get(workflow.spec.version)
         if present is not None and present is not workflow and present.origin != workflow.origin:
