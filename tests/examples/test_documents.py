@@ -47,4 +47,4 @@ def _commands(text: str) -> Iterator[str]:
         if block["language"] == "console":
             for line in block["text"].splitlines():
                 if line.startswith("$ stepwell "):
-                    yield line.removeprefix("$ ").rstrip("& ")
+                    yield line.removeprefix("$ ").partition(" > ")[0].rstrip("& ")
