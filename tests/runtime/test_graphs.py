@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from stepwell import (
     RunNotFoundError,
     Signal,
     Stepwell,
+    WorkflowRef,
     step,
     workflow,
 )
@@ -172,6 +174,49 @@ def test_a_run_can_be_looked_at_without_its_implementations(app_of: OpenApp) -> 
             state = await other.runs.state("p")
             assert {node.id: node.status for node in state.nodes.values()} == {"fetch": "completed", "child": "running"}
             assert state.nodes == looked.nodes
+
+    run(body())
+
+
+def test_children_in_batches_and_subflows_are_told_from_steps_without_their_code() -> None:
+    inner: Blueprint[Any, Any] = Blueprint("inner").node("a/b", helper, inputs="n").node("c:2", calm)
+    flow: Blueprint[Any, Any] = (
+        Blueprint("outer").subflow("sub%", inner, inputs={"n": "n"}).batch("each", helper, over="items")
+    )
+
+    async def body() -> None:
+        async with Stepwell("memory://", include=[flow, helper]) as app:
+            await app.start(flow, {"n": 1, "items": [1, 2]}, id="o")
+
+            async def stands() -> bool:
+                return len((await app.runs.get("o")).waiting) == 3
+
+            await until(stands)
+            export = await app.runs.export("o")
+            looked = await app.runs.state("o")
+        async with Stepwell("memory://") as other:
+            await other.runs.import_(export, id="o")
+            state = await other.runs.state("o")
+            assert state.nodes == looked.nodes
+            assert state.nodes["sub%25/a%2Fb"].status == "running"
+            assert state.nodes["sub%25/c%3A2"].status == "completed"
+            assert (state.nodes["each_scatter"].items, state.nodes["each_scatter"].done) == (2, 0)
+
+    run(body())
+
+
+def test_a_run_that_its_starter_had_no_blueprint_for_is_looked_at_where_one_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'runs.db'}?relaxed=true"
+
+    async def body() -> None:
+        async with Stepwell(url, worker=False) as starter:
+            await starter.start(WorkflowRef("watch"), {"sku": "a"}, id="w")
+            with pytest.raises(
+                DefinitionError, match="its workflow watch is not in this app, and the run is pinned to no"
+            ):
+                await starter.runs.state("w")
+        async with Stepwell(url, include=[WATCH], worker=False) as app:
+            assert (await app.runs.state("w")).nodes["fetch"].status == "pending"
 
     run(body())
 

@@ -292,6 +292,22 @@ def test_functions_have_no_node_events_and_tell_nothing() -> None:
     assert sink.events == []
 
 
+def test_a_failed_run_tells_its_errors_at_the_end() -> None:
+    flow: Blueprint[Any, Any] = Blueprint("bad").node("one", broken)
+
+    async def body() -> dict[str, Any]:
+        async with Stepwell("memory://", include=[flow]) as app:
+            await app.client.ended((await app.start(flow, None, id="b")).id)
+            return (await app.runs.node_events("b"))[-1].payload
+
+    assert run(body()) == {
+        "status": "failed",
+        "errors": ["ValueError: node 'one': never"],
+        "executionId": "b",
+        "blueprintId": "bad",
+    }
+
+
 def test_a_run_that_never_began_tells_its_end_only() -> None:
     flow: Blueprint[Any, Any] = Blueprint("never").node("one", echo)
 

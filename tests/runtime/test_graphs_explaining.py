@@ -178,7 +178,7 @@ def test_runs_fail_with_the_node_named() -> None:
     async def body() -> str:
         async with Stepwell("memory://", include=[flow]) as app:
             try:
-                return await (await app.start(flow, None)).result()
+                return str(await (await app.start(flow, None)).result())
             except RunError as error:
                 return str(error)
 

@@ -263,6 +263,48 @@ async def _fails(ctx: NodeContext[Any]) -> None:
     raise ValueError("never")
 
 
+def test_a_node_that_waits_twice_is_told_apart_by_visits(app_of: OpenApp) -> None:
+    flow: Blueprint[Any, Any] = (
+        Blueprint("rescue").node("one", _fails, fallback="ask").node("two", _fails, fallback="ask").wait("ask")
+    )
+
+    async def body() -> None:
+        async with app_of(flow) as app:
+            handle = await app.start(flow, None, id="f")
+            await waits(app, "f", "ask", "ask:2")
+            assert await handle.resume("ask:2", output=2)
+            assert await handle.resume("ask", output=1)
+            assert await handle.result() == {"one": 1, "two": 2}
+
+    run(body())
+
+
+def test_subflows_that_wait_side_by_side_need_their_visit() -> None:
+    flow: Blueprint[Any, Any] = (
+        Blueprint("outer")
+        .node("one", _fails, fallback="sub")
+        .node("two", _fails, fallback="sub")
+        .subflow("sub", LAST)
+        .sleep("nap", "1s")
+    )
+
+    async def body() -> None:
+        async with Stepwell("memory://", include=[flow]) as app:
+            handle = await app.start(flow, None, id="o")
+            await until(lambda: _two_wait(app))
+            with pytest.raises(DefinitionError, match="has no node 'nowhere/end'; its wait nodes: sub/end"):
+                await handle.resume("nowhere/end")
+            assert await handle.resume("sub:2/end", output=2)
+            assert await handle.resume("sub/end", output=1)
+            assert await handle.result() is not None
+
+    run(body())
+
+
+async def _two_wait(app: Stepwell) -> bool:
+    return len((await app.runs.state("o")).waiting) == 2
+
+
 def test_a_run_that_another_process_holds_takes_the_answer(tmp_path: Path) -> None:
     flow: Blueprint[Any, Any] = Blueprint("held").wait("ask", timeout="5s")
     url = f"sqlite:///{tmp_path / 'runs.db'}?relaxed=true"

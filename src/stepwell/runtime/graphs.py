@@ -27,6 +27,7 @@ from stepwell.engine.graph.state import (
 from stepwell.engine.graph.visits import Visit
 from stepwell.engine.program import Line
 from stepwell.errors import ActivationError, DefinitionError, RunClosedError, RunConflictError
+from stepwell.model.blueprints import ALIASES
 from stepwell.model.entries import ContinuedAsNew, Created, Frame, Received, StartChild
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.messages import HookCompleted
@@ -38,6 +39,7 @@ from stepwell.runtime.payloads import loaded_mail
 Frames = list[tuple[int, Frame]]
 
 _TRIES = 3
+_SHOWN = 30
 
 
 class Look(Struct, frozen=True):
@@ -226,13 +228,8 @@ class _Desk:
         )
 
     def _wait_nodes(self) -> str:
-        program = self.look.program
-        names = [
-            path
-            for path in (*self._state.nodes, *(node.name for node in program.plan.nodes))
-            if (node := node_at(program.plan, path)) is not None and node.kind is Kind.WAIT
-        ]
-        return f"its wait nodes: {_list(dict.fromkeys(names))}"
+        names = [path for path, node in self._state.nodes.items() if ALIASES.get(node.uses) == "wait"]
+        return f"its wait nodes: {_list(names[:_SHOWN])}" + (", ..." if len(names) > _SHOWN else "")
 
     def _plain(self, raw: Raw) -> Raw:
         return self._registry.codec.opened(raw, where="an answer")
