@@ -108,7 +108,7 @@ class Writer:
         text = f"x + {self.small()} for x in {source}{test}"
         line = self.rng.choice([f"xs = [{text}]", f"a = sum({text})", f"b = len([{text}])", f"q = any({text})"])
         if self.rng.random() < 0.3:
-            line = f"xs = [await inc(x) for x in {source}{test}]"
+            line = f"xs = [await {self.rng.choice(['inc', 'risky', 'guarded'])}(x) for x in {source}{test}]"
         self.line(depth, line)
 
     def _gather(self, depth: int, *_: int) -> None:

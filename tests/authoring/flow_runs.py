@@ -20,14 +20,17 @@ from stepwell.engine.graph.plan import make_plans
 from stepwell.engine.graph.program import GraphProgram
 from stepwell.engine.program import Abandon, Completed, Failed, Origin, StepCommand
 from stepwell.formats.flowcraft import graph_of
+from stepwell.formats.schema import blueprint_schema
 from stepwell.model.blueprints import Node
 from stepwell.model.entries import Created, StepCompleted, StepFailed, TimerFired
 from stepwell.model.failures import Failure
 from stepwell.model.ids import RunId
 from stepwell.model.policies import StepOptions
 from tests.blueprints.play import Host
+from tests.formats.checking import Checker
 
 Json = Any
+SCHEMA = Checker(blueprint_schema())
 
 
 class Binding:
@@ -173,6 +176,7 @@ def same(fn: Callable[..., Any], *inputs: Any) -> Ended:
         graph_of(compiled.document), implementations=set(compiled.implementations), blueprints=set(compiled.flows)
     )
     assert [str(finding) for finding in findings if finding.severity == "error"] == []
+    assert SCHEMA.accepts(compiled.document)
     done = Ended()
     for input in inputs or (None,):
         expected = run_plainly(fn, *([input] if compiled.has_input else []))

@@ -304,14 +304,18 @@ def test_a_loop_does_what_it_does_in_python(body: str) -> None:
     same(fn, 0, 1, 2, 3)
 
 
-def test_a_long_loop_has_no_bound() -> None:
+def test_a_loop_that_only_computes_is_bounded() -> None:
     async def fn(n: int) -> int:
         i = 0
         while i < n:
             i += 1
+        for x in range(n):
+            i += await inc(x)
         return i
 
-    assert run_document(compile_flow(fn), 10_500).value == 10_500
+    loops = [node for node in compile_flow(fn).document["nodes"] if node["uses"] == "loop-controller"]
+    assert [loop["params"]["maxIterations"] for loop in loops] == [100_000, 1_000_000_000]
+    assert same(fn, 20).value == 230
 
 
 # --- side by side

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from stepwell import Context, Event, FatalError, Retry, RunError, Signal, Stepwell, flow, step, workflow
+from stepwell import Blueprint, Context, Event, FatalError, Retry, RunError, Signal, Stepwell, flow, step, workflow
 from stepwell.testing import StepwellTest
 
 approval = Signal("approval", bool)
@@ -229,3 +229,9 @@ def test_an_app_finds_the_flows_of_a_module() -> None:
     result, message = asyncio.run(started())
     assert result == 1
     assert "5 pens" in message
+
+
+async def test_the_json_of_a_flow_runs_without_the_function(stepwell: StepwellTest) -> None:
+    read = Blueprint.from_json(buy.to_json(), include=[reserve, charge, total_of])
+    run = await stepwell.run(read, {"id": 2, "lines": [{"sku": "lamp", "price": 25, "count": 1}]})
+    assert run.result == {"order": 2, "total": 25, "note": "1 x lamp"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any, NamedTuple
 
 from stepwell.authoring.flows.expressions import ATOM, TERM, Text
@@ -13,7 +14,12 @@ from stepwell.authoring.flows.shapes import item_of, shape, shapes
 from stepwell.authoring.flows.unit import LoopFrame, Unit, negated
 
 MAX_ITERATIONS = 1_000_000_000
-"""Python's loops have no bound; a run that spins is found by the engine."""
+"""Of a loop that awaits something. Python's loops have no bound."""
+
+MAX_PURE_ITERATIONS = 100_000
+"""Of a loop that only computes: it keeps the worker from all else meanwhile."""
+
+_PURE = ("set", "join", "loop-controller", "error")
 
 Lift = Callable[[Cursor, ast.expr], tuple[Cursor, ast.expr]]
 Body = Callable[[Cursor], Cursor]
@@ -96,14 +102,16 @@ class Loops:
     def _repeat(self, cursor: Cursor, at: ast.AST, name: str, test: Text, parts: tuple[Body, Body]) -> Cursor:
         unit, graph = self._unit, self._unit.graph
         id = graph.id(unit.fresh(name))
-        node = {"uses": "loop-controller", "params": {"condition": test.code, "maxIterations": MAX_ITERATIONS}}
-        unit.add(cursor, id, node, at)
+        params = {"condition": test.code, "maxIterations": MAX_ITERATIONS}
+        unit.add(cursor, id, {"uses": "loop-controller", "params": params}, at)
         graph.nodes[id].pop("config", None)  # a controller joins any by itself
         frame = LoopFrame(id, [])
-        edges, returns = len(graph.edges), len(unit.returns)
+        nodes, edges, returns = len(graph.nodes), len(graph.edges), len(unit.returns)
         with unit.inside(frame):
             end = parts[0](cursor.at(Loose(id, "continue")))
             graph.close()
+        if all(node["uses"] in _PURE for node in islice(graph.nodes.values(), nodes, None)):
+            params["maxIterations"] = MAX_PURE_ITERATIONS
         graph.lead(end, id)
         over = cursor.at(*([] if test.code == "true" else [Loose(id, "break")]))
         if not any(edge["target"] == id for edge in graph.edges[edges:]):
