@@ -126,7 +126,7 @@ class Machine:
                 return
         self._do(visit)
 
-    def begin_fallback(self, failed: Visit, node: PlanNode) -> None:
+    def _begin_fallback(self, failed: Visit, node: PlanNode) -> None:
         """Visit the fallback of a failed visit. It gets what that one got."""
         scope = failed.scope
         self._cell(scope, node).is_fired = True
@@ -194,7 +194,7 @@ class Machine:
         if self.watch is not None:
             self.watch("node:error", {"nodeId": visit.node.id, "visit": visit.id, "error": str(failure)})
         if failure.is_(FatalError):
-            self.halt(visit)
+            self._halt(visit)
             return
         if visit.parent is not None:
             builtin.item_ended(self, visit)
@@ -205,7 +205,7 @@ class Machine:
         else:
             if self.watch is not None:
                 self.watch("node:fallback", {"nodeId": visit.node.id, "visit": visit.id, "fallback": fallback.id})
-            self.begin_fallback(visit, fallback)
+            self._begin_fallback(visit, fallback)
         self.ended(visit)
 
     def fail_with(self, visit: Visit, error: BaseException) -> None:
@@ -243,7 +243,7 @@ class Machine:
         if scope.active == 0:
             self._idle.append(scope)
 
-    def halt(self, visit: Visit) -> None:
+    def _halt(self, visit: Visit) -> None:
         """The run fails at once."""
         assert visit.error is not None, "called for a failed visit"
         chain = [visit]
@@ -272,7 +272,7 @@ class Machine:
             if state == TAKEN:
                 self.later(self.begin, scope, target, value, is_made)
             else:
-                self.later(self.skip, scope, target, state)
+                self.later(self._skip, scope, target, state)
             return
         cell = self._cell(scope, target)
         if cell.is_fired:
@@ -296,7 +296,7 @@ class Machine:
             cell.pending -= 1
             self._look(scope, fallback, cell)
 
-    def skip(self, scope: Scope, node: PlanNode, state: int) -> None:
+    def _skip(self, scope: Scope, node: PlanNode, state: int) -> None:
         """A node is not visited: its edges are dead. `state` is SKIPPED or FAILED."""
         scope.space.skipped.add(node.id)
         if self.watch is not None:
@@ -353,7 +353,7 @@ class Machine:
         if cell.order >= 0 and (target.is_any or not cell.has_failed):
             self.later(self.begin, scope, target, cell.value, cell.is_made)
         else:
-            self.later(self.skip, scope, target, FAILED if cell.has_failed else SKIPPED)
+            self.later(self._skip, scope, target, FAILED if cell.has_failed else SKIPPED)
 
     def _route(self, visit: Visit) -> None:
         """Take the edges that a result asks for; of a fallback, also those of what it stands for."""
