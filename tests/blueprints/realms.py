@@ -132,7 +132,7 @@ def _patience(loop: VirtualLoop, *, is_needed: bool) -> Iterator[None]:
 async def stands(app: Stepwell, run: str, *nodes: str) -> None:
     """Until these nodes wait."""
     while not set(nodes) <= set((await app.runs.state(run)).waiting):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
 
 
 async def entries_of(app: Stepwell, run: str) -> list[Entry]:
