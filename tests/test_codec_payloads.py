@@ -121,10 +121,14 @@ def test_a_payload_that_was_tampered_with_is_an_error(payload: bytes) -> None:
         Codec(Reverse()).typed(Any).decode(Raw(payload), where=WHERE)
 
 
-def test_the_plain_form_is_stable_for_checksums() -> None:
+def test_the_plain_form_is_the_json_itself() -> None:
     codec = Codec(Reverse(), max_payload=10)
+    looks_sealed = {"$sealed": "by a user"}
 
     assert bytes(codec.typed(int).plain.encode(5, where=WHERE)) == b"5"
-    assert typed(int).plain is typed(int)
+    raw = typed(Any).plain.encode(looks_sealed, where=WHERE)
+    assert bytes(raw) == b'{"$sealed":"by a user"}'
+    assert typed(Any).plain.decode(raw, where=WHERE) == looks_sealed
+    assert typed(int).plain.plain is typed(int).plain
     with pytest.raises(CodecError, match="may take 10"):
         codec.typed(str).plain.encode("x" * 20, where=WHERE)

@@ -108,7 +108,17 @@ class Codec:
 class Typed(Generic[T]):
     """One annotation, prepared. `where` names the value in errors: "the result of step charge"."""
 
-    __slots__ = ("_atoms", "_cipher", "_decode", "_encode", "_is_flat", "_max_payload", "annotation")
+    __slots__ = (
+        "_atoms",
+        "_bare",
+        "_cipher",
+        "_decode",
+        "_encode",
+        "_is_bare",
+        "_is_flat",
+        "_max_payload",
+        "annotation",
+    )
 
     def __init__(
         self,
@@ -124,15 +134,18 @@ class Typed(Generic[T]):
         self._max_payload = codec.max_payload
         self._atoms = _atoms_of(annotation)
         self._is_flat = bool(self._atoms) and annotation is not Any and codec.cipher is None
+        self._is_bare = False
+        self._bare: Typed[T] | None = None
 
     @property
     def plain(self) -> Typed[T]:
-        """The same, without encryption: for checksums, which an encrypted payload cannot have."""
-        return (
-            self
-            if self._cipher is None
-            else Typed(self.annotation, self._encode, self._decode, Codec(max_payload=self._max_payload))
-        )
+        """The same for the JSON itself: what is a part of a payload is neither encrypted nor marked."""
+        if self._is_bare:
+            return self
+        if self._bare is None:
+            bare = self._bare = Typed(self.annotation, self._encode, self._decode, Codec(max_payload=self._max_payload))
+            bare._is_bare = bare._is_flat = True
+        return self._bare
 
     def encode(self, value: T, *, where: str) -> Raw:
         """The payload of a value that fits the annotation and would come back the same; else `CodecError`."""
@@ -154,7 +167,7 @@ class Typed(Generic[T]):
                 f"{where} takes {len(data)} bytes, and one value may take {self._max_payload}; "
                 f"store it as a Blob, and pass that"
             )
-        if self._cipher is not None or data.startswith(DOLLAR):
+        if self._cipher is not None or (data.startswith(DOLLAR) and not self._is_bare):
             return self._pack(data), value
         return (Raw(data) if value is not None else NULL), value
 
