@@ -44,7 +44,7 @@ def checked_implementation(name: str, value: Any) -> Any:
 def found_implementations(include: Iterable[object]) -> dict[str, Implementation]:
     """All implementations in what was given, by name. `DefinitionError` if two have one name."""
     found: dict[str, Implementation] = {}
-    for item in include:
+    for item in [include] if isinstance(include, Mapping) else include:
         for name, implementation in _of(item):
             present = found.setdefault(name, implementation)
             if present is not implementation:
