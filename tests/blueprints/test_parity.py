@@ -44,8 +44,11 @@ async def takes(ctx: NodeContext[Any]) -> Any:
 
 
 async def waiting_at(app: Stepwell, run: str, *nodes: str) -> None:
-    while set(nodes) - set((await app.runs.state(run)).waiting):
+    state = await app.runs.state(run)
+    while set(nodes) - set(state.waiting):
+        assert state.status in ("queued", "running", "waiting"), state.error
         await asyncio.sleep(1)
+        state = await app.runs.state(run)
 
 
 def test_a_slow_node_holds_up_only_what_waits_for_it() -> None:
@@ -234,7 +237,7 @@ def test_dynamic_nodes_survive_a_crash_at_every_write() -> None:
     drive(body)
 
 
-def test_a_batch_in_a_loop_in_a_subflow_survives_a_crash_at_every_write() -> None:
+def test_a_batch_in_a_loop_in_a_subflow_has_its_items_each_time() -> None:
     async def grow(ctx: NodeContext[Any]) -> Any:
         return [*(ctx.input if isinstance(ctx.input, list) else []), 1]
 
