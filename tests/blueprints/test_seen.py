@@ -52,5 +52,7 @@ def test_a_node_that_had_to_wait_for_room_sees_what_was_written_before_its_turn(
     program = begun({"concurrency": 1})
     assert set(calls(program)) == {"writes"}
     completed(program, "writes", '{"set": {"k": 2}}')
+    assert set(calls(program)) == {"after"}
+    completed(program, "after", '{"set": {"k": 3}}')
 
-    assert calls(program)["looks"].state == {"k": 2}
+    assert calls(program)["looks"].state == {"k": 3}

@@ -30,7 +30,7 @@ class NodeResult(Struct, frozen=True, kw_only=True):
 
 
 class NodeState:
-    """The run's state (`context`) as a node sees it: as of when it first looks, with its own writes.
+    """The run's state (`context`) as a node sees it: as it was when the node's visit began, with its own writes.
 
     What it writes is saved with its result, or not at all. Values are JSON.
     """

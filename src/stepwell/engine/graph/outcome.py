@@ -63,7 +63,7 @@ class GraphHost(Protocol):
 
 
 class NodeCall:
-    """What a node's step gets: one visit, as of its start. `state` is read when it is first asked for.
+    """What a node's step gets: one visit, as of its start, its state included.
 
     `input` decodes anew at each reading, so that nobody shares an object with anybody.
     """
@@ -96,5 +96,5 @@ class NodeCall:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state as of now: JSON values by key, nobody else's."""
+        """The state as it was when the visit began: JSON values by key, nobody else's."""
         return self._state()

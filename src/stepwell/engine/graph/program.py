@@ -233,7 +233,8 @@ class GraphProgram:
             return
         raw = visit.input
         error = None if visit.stands_for is None else visit.stands_for.error
-        call = NodeCall(visit.id, visit.node.node, raw, visit.scope.space.snapshot, error)
+        state = visit.scope.space.view(is_alone=self.machine.running == 1)
+        call = NodeCall(visit.id, visit.node.node, raw, state, error)
         args_sum = 0 if raw is None else crc32(raw)
         command = StepCommand(visit.id, binding, (call,), {}, self.now_ms, args_sum)  # type: ignore[arg-type]
         visit.command = command

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ class Space:
     """
 
     __slots__ = (
+        "_changes",
         "_decoded",
         "batches",
         "caught",
@@ -56,6 +58,7 @@ class Space:
         self.taken: set[int] = set()
         self.failures: list[tuple[int, Visit]] = []
         self.caught: Raw | None = None
+        self._changes: list[tuple[str, Raw | None]] = []
         self._decoded: dict[str, Any] = {}
 
     def put_output(self, id: str, output: Raw | None) -> None:
@@ -69,6 +72,7 @@ class Space:
 
     def write(self, key: str, value: Raw | None) -> None:
         """Set a key of the state; None deletes it."""
+        self._changes.append((key, self.state.get(key)))
         if value is None:
             self.state.pop(key, None)
         else:
@@ -113,6 +117,22 @@ class Space:
     def snapshot(self) -> dict[str, Any]:
         """The state, decoded, nobody else's."""
         return {key: msgspec.json.decode(raw) for key, raw in [*self.state.items()]}
+
+    def view(self, *, is_alone: bool) -> Callable[[], dict[str, Any]]:
+        """The state as it is now, for a node whose work begins here: whenever it looks, it sees what was durable by
+        then, and at each attempt the same. `is_alone`: no other work is under way."""
+        if is_alone:
+            self._changes.clear()
+        return partial(self._seen_at, len(self._changes))
+
+    def _seen_at(self, moment: int) -> dict[str, Any]:
+        values = self.state.copy()
+        for key, before in reversed(self._changes[moment:]):
+            if before is None:
+                values.pop(key, None)
+            else:
+                values[key] = before
+        return {key: msgspec.json.decode(raw) for key, raw in values.items()}
 
     def new_id(self, name: str) -> CommandId:
         """The id of the next visit of the node with this name."""
