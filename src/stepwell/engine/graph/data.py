@@ -57,6 +57,31 @@ def encoded(value: Any) -> Raw:
     return NULL if value is UNSET else Raw(msgspec.json.encode(value))
 
 
+def result_of(visit: Visit) -> dict[str, Any]:
+    """A visit's result, for who watches."""
+    return {"output": visit.output, "action": visit.action}
+
+
+def caught(visit: Visit) -> dict[str, Any]:
+    """What the fallback of a failed visit reads as `_catch_error`."""
+    failure = visit.error
+    assert failure is not None, "it failed"
+    return {
+        "message": failure.message,
+        "type": failure.type,
+        "types": list(failure.types),
+        "nodeId": visit.node.id,
+        "blueprintId": visit.scope.space.plan.graph.id,
+    }
+
+
+def gather_of(output: Raw) -> str:
+    """The node that a result asks its dynamic nodes to be gathered in; empty: none."""
+    value = msgspec.json.decode(output)
+    id = value.get("gatherNodeId") if isinstance(value, dict) else None
+    return id if isinstance(id, str) else ""
+
+
 def _named(space: Space, inputs: str) -> Raw | None:
     return space.find(inputs) if inputs[:1] == "_" else space.outputs.get(inputs)
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from stepwell.engine.graph import builtin, loops
-from stepwell.engine.graph.data import resolved_input, transformed
+from stepwell.engine.graph.data import caught, gather_of, resolved_input, result_of, transformed
 from stepwell.engine.graph.outcome import NodeOutcome
 from stepwell.engine.graph.plan import Kind, PlanEdge, PlanNode
 from stepwell.engine.graph.routing import Route, RoutingError, chosen_edges
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from stepwell.engine.graph.program import GraphProgram
 
 Watch = Callable[[str, dict[str, Any]], None]
+BUDGET = 2_000_000
+"""How much may follow from one entry: some seconds of computing."""
 
 
 class Machine:
@@ -93,10 +95,14 @@ class Machine:
     def settle(self) -> None:
         """Do all that follows."""
         todo, idle = self._todo, self._idle
+        budget = BUDGET
         while True:
             while todo:
                 call, args = todo.popleft()
                 call(*args)
+                budget -= 1
+                if budget < 0:
+                    self._spins()
             if self.halted is not None:
                 todo.clear()
                 idle.clear()
@@ -108,6 +114,15 @@ class Machine:
             scope = idle.pop()
             if scope.active == 0:
                 self._scope_over(scope)
+
+    def _spins(self) -> None:
+        """Loops within loops that only compute: nobody else in this process would get on."""
+        text = (
+            f"the blueprint {self.root.space.plan.graph.id!r} did {BUDGET} things at once without any node's work or "
+            f"wait between them; let its loops do work, or end sooner"
+        )
+        self.halted = self.program.host.failure_of(loops.LoopError(text))
+        self._todo.clear()
 
     def later(self, call: Callable[..., None], *args: Any) -> None:
         """Do this when what is under way is done."""
@@ -447,7 +462,7 @@ class Machine:
         except BlueprintError as error:
             self.fail_routing(visit, error)
             return False
-        gather = plan.by_id.get(_gather_of(outcome.output))
+        gather = plan.by_id.get(gather_of(outcome.output))
         if gather is not None:
             self._cell(scope, gather).pending += len(nodes)
         for node in nodes:
@@ -468,27 +483,3 @@ class Machine:
         scope.space.batches.setdefault(gather.id, []).append(output or NULL)
         cell.pending -= 1
         self._look(scope, gather, cell)
-
-
-def result_of(visit: Visit) -> dict[str, Any]:
-    """A visit's result, for who watches."""
-    return {"output": visit.output, "action": visit.action}
-
-
-def caught(visit: Visit) -> dict[str, Any]:
-    """What the fallback of a failed visit reads as `_catch_error`."""
-    failure = visit.error
-    assert failure is not None, "it failed"
-    return {
-        "message": failure.message,
-        "type": failure.type,
-        "types": list(failure.types),
-        "nodeId": visit.node.id,
-        "blueprintId": visit.scope.space.plan.graph.id,
-    }
-
-
-def _gather_of(output: Raw) -> str:
-    value = msgspec.json.decode(output)
-    id = value.get("gatherNodeId") if isinstance(value, dict) else None
-    return id if isinstance(id, str) else ""

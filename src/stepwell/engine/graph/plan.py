@@ -5,7 +5,7 @@ Made once per blueprint and shared by all of its runs. Everything here is consta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from stepwell.engine.expressions import Expression, compile_expression
