@@ -12,6 +12,7 @@ from tests.helpers import run, until
 
 from stepwell import BackendError, Context, DefinitionError, Signal, Stepwell, step, workflow
 from stepwell.runtime.options import WorkerOptions
+from stepwell.testing import StepwellTest
 
 go_on = Signal("go_on", int)
 begun: list[str] = []
@@ -300,3 +301,22 @@ def test_a_run_that_was_created_later_than_its_lease_ended_is_not_held(monkeypat
             assert begun == ["1"]
 
     run(scenario())
+
+
+@workflow
+async def naps(ctx: Context) -> list[int]:
+    nap = asyncio.create_task(ctx.sleep("1h"))
+    value = await ctx.receive(go_on)
+    hours = int(ctx.now().timestamp()) % 86_400 // 3600
+    await nap
+    return [value, hours]
+
+
+def test_a_worker_listens_from_the_moment_it_is_started() -> None:
+    async def body(test: StepwellTest) -> list[int]:
+        handle = await test.start(naps)  # this is what starts the worker
+        await handle.send(go_on, 7)
+        return await handle.result()
+
+    with StepwellTest() as test:
+        assert test.drive(body(test)) == [7, 0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,10 +121,10 @@ class Worker:
         self._conditions.enter_context(quiet_replay())
         self._conditions.enter_context(patient_gc(self.options.gc_threshold))
         self._renewer.start()
-        identity = self.backend.store.identity
+        identity, listen = self.backend.store.identity, self.backend.queue.listen
         for queue in self.options.queues:
-            self.spawn(self._listen(due_topic(queue), self._bell.set))
-        self.spawn(self._listen(f"worker:{identity}", self._look_for_mail))
+            self.spawn(self._listen(listen(due_topic(queue)), self._bell.set))
+        self.spawn(self._listen(listen(f"worker:{identity}"), self._look_for_mail))
         self._main = asyncio.get_running_loop().create_task(self._work(), name="stepwell worker")
 
     async def stop(self, *, grace_ms: int | None = None) -> None:
@@ -486,8 +486,8 @@ class Worker:
     def _holds(self) -> bool:
         return bool(self.active)
 
-    async def _listen(self, topic: str, ring: Callable[[], None]) -> None:
-        async for _ in self.backend.queue.listen(topic):
+    async def _listen(self, notices: AsyncIterator[None], ring: Callable[[], None]) -> None:
+        async for _ in notices:
             ring()
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
