@@ -210,3 +210,11 @@ ADD: Blueprint[int, int] = Blueprint("add", input=int, output=int).node("increme
 @workflow
 async def awaiting(ctx: Context, n: int) -> int:
     return await ADD(n)
+
+
+def test_each_iteration_goes_on_with_what_the_last_one_gave() -> None:
+    """Also if the edge that leads into the body was added after the loop."""
+    flow = Blueprint[int, Any]("f").loop("again", start="add", end="add", condition="add < 5")
+    flow.node("begin", "start").node("add", increment).edge("begin", "add")
+
+    assert play(flow, 1).result == 5

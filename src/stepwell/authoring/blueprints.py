@@ -374,8 +374,9 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         return blueprint.id
 
     def _wired_edges(self) -> list[Json]:
-        """Edges of a batch are those of its two nodes; edges that leave a loop are taken when it ends."""
-        wired = []
+        """Edges of a batch are those of its two nodes; edges that leave a loop are taken when it ends. Those that begin
+        an iteration come last: of all edges into a body, they shall give the input."""
+        wired, last = [], []
         for edge in self._edges:
             edge = dict(edge)
             if edge["source"] in self._batches:
@@ -384,8 +385,9 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
                 edge["target"] = f"{edge['target']}_scatter"
             if edge["source"] in self._loops and "action" not in edge:
                 edge["action"] = "break"
-            wired.append(edge)
-        return wired
+            is_start = edge["source"] in self._loops and edge["action"] == "continue"
+            (last if is_start else wired).append(edge)
+        return wired + last
 
 
 def _config(options: Mapping[str, Any], what: str) -> Json:
