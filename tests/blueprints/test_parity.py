@@ -114,7 +114,7 @@ def test_a_cancelled_run_stops_what_runs_and_keeps_what_it_had() -> None:
     assert {id: node.status for id, node in state.nodes.items()} == {
         "write": "completed",
         "slow": "cancelled",
-        "never": "cancelled",
+        "never": "pending",
     }
 
 
