@@ -376,7 +376,8 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
     def _wired_edges(self) -> list[Json]:
         """Edges of a batch are those of its two nodes; edges that leave a loop are taken when it ends. Those that begin
         an iteration come last: of all edges into a body, they shall give the input."""
-        wired, last = [], []
+        wired: list[Json] = []
+        last: list[Json] = []
         for edge in self._edges:
             edge = dict(edge)
             if edge["source"] in self._batches:
