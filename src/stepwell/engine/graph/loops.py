@@ -70,6 +70,7 @@ def iteration_over(machine: Machine, scope: Scope) -> None:
     if run.scope is not scope or not _has_heard(scope):
         return
     run.scope = None
+    scope.loops.clear()
     visit = run.visit
     if scope.backs:
         run.last = max(scope.backs, key=lambda back: back[0])[1]

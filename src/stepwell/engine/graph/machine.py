@@ -62,6 +62,15 @@ class Machine:
 
     # --- from outside
 
+    def close(self) -> None:
+        """Nothing is asked of this any more."""
+        self.watch = None
+        self.visits.clear()
+        self.waiting.clear()
+        self.root.space.clear()
+        self.root.loops.clear()
+        del self.program
+
     def start(self, scope: Scope, input: Raw) -> None:
         """Begin a space: its input is its start nodes' and, if it is an object, its first state."""
         value = msgspec.json.decode(input, type=dict[str, Raw]) if bytes(memoryview(input)[:1]) == b"{" else None
@@ -334,6 +343,8 @@ class Machine:
         space = scope.space
         visit = Visit(space.new_id(node.name), node, scope, value, self.program.now_ms)
         scope.active += 1
+        if (former := space.latest.get(node.id)) is not None and former.status not in ("running", "waiting", "failed"):
+            former.cut()
         space.latest[node.id] = visit
         self.visits[visit.id] = visit
         return visit

@@ -218,9 +218,11 @@ class GraphProgram:
         return ", ".join(self.machine.visits) or "nowhere"
 
     def evict(self) -> None:
-        """Leave memory."""
+        """Leave memory, and let go of all that holds each other: freed now, not by the collector."""
         self.notes.mute()
-        self.machine.watch = None
+        self._timers.clear()
+        self._commands.clear()
+        self.machine.close()
 
     # --- what the machine asks for
 

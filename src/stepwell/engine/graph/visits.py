@@ -134,6 +134,14 @@ class Space:
                 values[key] = before
         return {key: msgspec.json.decode(raw) for key, raw in values.items()}
 
+    def clear(self) -> None:
+        """Cut what visits hold of each other; those of subflows, too."""
+        visits = [*self.latest.values(), *(visit for _, visit in self.failures)]
+        self.latest.clear()
+        self.failures.clear()
+        for visit in visits:
+            visit.cut()
+
     def new_id(self, name: str) -> CommandId:
         """The id of the next visit of the node with this name."""
         counts = self.counts
@@ -287,6 +295,13 @@ class Visit:
         self.inner: Scope | None = None
         self.gather: PlanNode | None = None
         self.order = 0
+
+    def cut(self) -> None:
+        """Let go of everything that may hold this visit."""
+        if self.inner is not None:
+            self.inner.space.clear()
+            self.inner.loops.clear()
+        self.inner = self.loop = self.batch = self.stands_for = self.parent = self.command = None
 
     def chain(self) -> Iterator[Visit]:
         """This visit, then those that it stands for."""
