@@ -135,6 +135,7 @@ def test_every_kind_of_event_is_told_in_order(app_of: OpenApp) -> None:
         ("node:finish", "each[1]"),
         ("node:finish", "each_scatter"),
         ("node:start", "each_gather"),
+        ("context:change", ""),
         ("batch:finish", ""),
         ("node:finish", "each_gather"),
         ("node:start", "ask"),
@@ -290,6 +291,22 @@ def test_functions_have_no_node_events_and_tell_nothing() -> None:
 
     run(body())
     assert sink.events == []
+
+
+def test_writes_of_built_in_nodes_are_told() -> None:
+    inner: Blueprint[Any, Any] = Blueprint("inner").set("one", made="1")
+    flow: Blueprint[Any, Any] = (
+        Blueprint("writes").set("both", a="1", b="2").subflow("sub", inner, outputs={"c": "made"}).edge("both", "sub")
+    )
+
+    async def body() -> list[tuple[str, str]]:
+        async with Stepwell("memory://", include=[flow]) as app:
+            await (await app.start(flow, None, id="w")).result()
+            events = await app.runs.node_events("w")
+            changes = [event.payload for event in events if event.type == "context:change"]
+            return [(change["sourceNode"], change["key"]) for change in changes]
+
+    assert run(body()) == [("both", "a"), ("both", "b"), ("one", "made"), ("sub", "c")]
 
 
 def test_a_failed_run_tells_its_errors_at_the_end() -> None:

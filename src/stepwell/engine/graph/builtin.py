@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -62,7 +62,15 @@ def _set(machine: Machine, visit: Visit) -> None:
         return
     for key, raw in values.items():
         space.write(key, raw)
+    _wrote(machine, visit, values)
     machine.finish(visit, Raw(msgspec.json.encode(values)))
+
+
+def _wrote(machine: Machine, visit: Visit, keys: Iterable[str]) -> None:
+    """Tell who watches of keys of the state."""
+    if machine.watch is not None:
+        for key in keys:
+            machine.watch("context:change", {"sourceNode": visit.node.id, "key": key, "op": "set"})
 
 
 def _error(machine: Machine, visit: Visit) -> None:
@@ -204,6 +212,7 @@ def subflow_over(machine: Machine, space: Space) -> None:
     values = {key: found(space, name) or NULL for key, name in outputs.items()}
     for key, value in values.items():
         visit.scope.space.write(key, value)
+    _wrote(machine, visit, values)
     machine.finish(visit, Raw(msgspec.json.encode(values)))
 
 
@@ -312,7 +321,9 @@ def _gather(machine: Machine, visit: Visit) -> None:
     results = space.batches.pop(visit.node.id, None)
     output = visit.input or NULL if results is None else Raw(msgspec.json.encode(results))
     key = visit.node.node.params.get("outputKey")
-    space.write(key if isinstance(key, str) and key else visit.node.id, output)
+    key = key if isinstance(key, str) and key else visit.node.id
+    space.write(key, output)
+    _wrote(machine, visit, [key])
     if machine.watch is not None:
         machine.watch("batch:finish", {"batchId": visit.node.id.removesuffix("_gather"), "gatherNodeId": visit.node.id})
     machine.finish(visit, output)
