@@ -178,8 +178,12 @@ class _Desk:
 
     def chosen(self, node: str) -> CommandId:
         """The visit that is meant: of a node's own id, the one that waits, or else the last."""
+        plan = self.look.program.plan
         path = node_path(node)
-        plan_node = node_at(self.look.program.plan, path)
+        plan_node = node_at(plan, path)
+        if plan_node is None and (named := plan.by_id.get(node)) is not None:
+            node = path = named.name  # an id with signs that visit ids encode
+            plan_node = named
         dynamic = self._state.nodes.get(path)
         if plan_node is None and dynamic is None:
             raise DefinitionError(f"run {self._state.run} has no node {path!r}; {self._wait_nodes()}")
