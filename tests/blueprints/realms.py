@@ -115,15 +115,23 @@ class Realm:
 
 @contextmanager
 def _patience(loop: VirtualLoop, *, is_needed: bool) -> Iterator[None]:
-    """Let the loop look at its wake-up pipe before it moves time: a thread may be about to write there."""
+    """Let the loop look at its wake-up pipe before it moves time, and have somewhere to move it: a thread may be about
+    to write there."""
     if not is_needed:
         yield
         return
     reader, writer = os.pipe()
     loop.add_reader(reader, lambda: None)
+
+    def tick() -> None:
+        nonlocal timer
+        timer = loop.call_later(10, tick)
+
+    timer = loop.call_later(10, tick)
     try:
         yield
     finally:
+        timer.cancel()
         loop.remove_reader(reader)
         os.close(reader)
         os.close(writer)
@@ -131,7 +139,10 @@ def _patience(loop: VirtualLoop, *, is_needed: bool) -> Iterator[None]:
 
 async def stands(app: Stepwell, run: str, *nodes: str) -> None:
     """Until these nodes wait."""
-    while not set(nodes) <= set((await app.runs.state(run)).waiting):
+    while True:
+        state = await app.runs.state(run)
+        if all(node in state.nodes and state.nodes[node].status == "waiting" for node in nodes):
+            return
         await asyncio.sleep(1)
 
 

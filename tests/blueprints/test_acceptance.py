@@ -6,7 +6,12 @@ Their numbers are those of the list in the specification of Flowcraft's adapters
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +119,19 @@ def test_04_a_run_survives_a_death_at_every_write(realm: Realm) -> None:
 
     assert len(found) >= 8
     assert all(counter == {"a": 1, "b": 1, "c": 1, "d": 1} for counter in found)
+
+
+def test_04_a_run_survives_a_process_that_is_killed_in_every_node(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+    command = [sys.executable, "-m", "tests.blueprints.killed", str(tmp_path)]
+    answers = []
+    while not answers or answers[-1].returncode == -signal.SIGKILL:
+        answers.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=False))
+
+    assert answers[-1].stdout == "d {'a': 1, 'b': 1, 'c': 1, 'd': 1}\n", answers[-1].stderr
+    assert len(answers) == 1 + 4
+    assert sorted((tmp_path / "log").read_text().split()) in (list("aabbccdd"), list("aabbbccdd"), list("aabbcccdd"))
 
 
 CHOICE = (
