@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 from stepwell import Blueprint, Context, NodeContext, Stepwell, step, workflow
 from tests.helpers import run
@@ -33,13 +34,13 @@ async def counting_in_threads(ctx: Context, n: int) -> int:
     return await add_two(n)
 
 
-async def cyclic_garbage_of(flow: object, app: Stepwell) -> int:
+async def cyclic_garbage_of(flow: Any, app: Stepwell) -> int:
     """Objects per run that only the collector frees."""
-    await (await app.start(flow, 0)).result()  # type: ignore[call-overload]
+    await (await app.start(flow, 0)).result()
     gc.collect()
     gc.disable()
     try:
-        handles = await app.start_many(flow, range(RUNS))  # type: ignore[arg-type]
+        handles = await app.start_many(flow, range(RUNS))
         await asyncio.gather(*(handle.result() for handle in handles))
         await asyncio.sleep(0)
         return gc.collect() // RUNS
