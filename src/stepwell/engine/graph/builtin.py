@@ -15,7 +15,7 @@ from stepwell.engine.graph.results import space_result
 from stepwell.engine.graph.routing import RoutingError, evaluated
 from stepwell.engine.graph.visits import BatchRun, Scope, Space, Visit
 from stepwell.engine.mailbox import Address
-from stepwell.errors import BlueprintError, DefinitionError, StepwellError
+from stepwell.errors import BlueprintError, DefinitionError, FatalError, RunError, StepwellError, type_name
 from stepwell.model.durations import duration_ms
 from stepwell.model.entries import Received
 from stepwell.model.failures import NULL, Failure
@@ -231,9 +231,12 @@ def child_ended(machine: Machine, visit: Visit, message: ChildEnded) -> None:
         machine.finish(visit, machine.program.host.plain(message.value))
         machine.settle()
         return
-    why = f"child run {message.child} {message.status}"
     failure = message.failure or Failure(types=(f"stepwell.{message.status}",))
-    machine.work_failed(visit, msgspec.structs.replace(failure, message=f"{why}: {failure}"))
+    text = f"child run {message.child} {message.status}: {failure}"
+    # What was fatal to the child ended the child: here a fallback may take over.
+    fatal, failed = type_name(FatalError), type_name(RunError)
+    types = tuple(failed if name == fatal else name for name in failure.types)
+    machine.work_failed(visit, msgspec.structs.replace(failure, types=types, message=text))
 
 
 # --- batches
