@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -122,20 +122,25 @@ class Table:
 
 
 class Player:
-    """Plays one run to its end: what may happen next is drawn."""
+    """Plays one run to its end: what may happen next is drawn. With `history`, it goes on from there."""
 
-    def __init__(self, table: Table, rng: Random) -> None:
+    def __init__(self, table: Table, rng: Random, history: Sequence[Line] = ()) -> None:
         self.table = table
         self.rng = rng
         self.order = rng.choice(["any", "any", "first", "last"])
-        self.program = table.begin([])
-        self.now = BORN_AT
-        self.journal: list[Line] = []
+        self.program = table.begin(list(history))
+        self.now = history[-1].at if history else BORN_AT
+        self.journal: list[Line] = list(history)
         self.pending: dict[str, tuple[StepCommand, dict[str, Json]]] = {}
         self.attempts: dict[str, int] = {}
         self.steps: set[str] = set()
-        self.before: list[set[str]] = []
-        self.mail = 0
+        self.before: list[set[str]] = [set() for _ in history]
+        self.mail = sum(isinstance(line.entry, Received) for line in history)
+        for line in history:
+            if isinstance(line.entry, AttemptFailed):
+                self.attempts[line.entry.id] = line.entry.attempt
+            elif isinstance(line.entry, StepCompleted | StepFailed):
+                self.steps.add(line.entry.id)
 
     def play(self) -> Played:
         self._collect()
