@@ -14,7 +14,7 @@ from stepwell.authoring.implementations import found_implementations
 from stepwell.authoring.lint_blueprints import lint_document
 from stepwell.authoring.programs import missing_implementations
 from stepwell.cli.blueprint_files import Included, blueprint_at, included, is_json, python_blueprints, read_text
-from stepwell.cli.blueprint_tables import analysis_lines, node_table, normalised
+from stepwell.cli.blueprint_tables import analysis_lines, edge_lines, node_table, normalised
 from stepwell.cli.console import note, paint_for, width
 from stepwell.cli.json_lines import line_at, lines_of
 from stepwell.cli.problems import DONE, FAILED, CommandError
@@ -83,7 +83,9 @@ async def show(arguments: Namespace) -> int:
         paint = paint_for(sys.stdout)
         version = f" v{graph.version}" if graph.version else ""
         print(f"{paint(graph.id, 'bold')}{version}\n")
-        print(*node_table(graph, columns=width(), paint=paint), "", *analysis_lines(graph), sep="\n")
+        edges = edge_lines(graph, columns=width())
+        lines = [*node_table(graph, columns=width(), paint=paint), *(["", *edges] if edges else [])]
+        print(*lines, "", *analysis_lines(graph), sep="\n")
     return DONE
 
 

@@ -46,7 +46,7 @@ def _row(node: Node, edges: Iterable[Edge]) -> list[str]:
         "" if config.timeout is None else short_ms(config.timeout),
         config.fallback or "",
         config.join_strategy or "",
-        ", ".join(_target(edge) for edge in edges),
+        ", ".join(dict.fromkeys(edge.target for edge in edges)),
     ]
 
 
@@ -62,10 +62,21 @@ def _uses(node: Node) -> str:
     return node.uses if value is None else f"{node.uses} {value}"
 
 
-def _target(edge: Edge) -> str:
-    texts = [edge.action, f"if {edge.condition}" if edge.condition else None]
-    why = ", ".join(text for text in texts if text)
-    return f"{edge.target} [{why}]" if why else edge.target
+def edge_lines(graph: Graph, *, columns: int) -> list[str]:
+    """A line for each edge that is taken under a condition, or changes what it brings."""
+    marked = [edge for edge in graph.edges if edge.action or edge.condition or edge.transform]
+    room = max((len(edge.source) + len(edge.target) for edge in marked), default=0) + 4
+    lines = [f"{f'{edge.source} -> {edge.target}':{room}}  {_marks(edge)}" for edge in marked]
+    return [line if len(line) <= columns else line[: columns - 1] + "…" for line in lines]
+
+
+def _marks(edge: Edge) -> str:
+    texts = [
+        f"on {edge.action}" if edge.action else "",
+        f"if {edge.condition}" if edge.condition else "",
+        f"gives {edge.transform}" if edge.transform else "",
+    ]
+    return ", ".join(text for text in texts if text)
 
 
 def analysis_lines(graph: Graph) -> list[str]:
