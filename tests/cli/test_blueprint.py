@@ -163,17 +163,23 @@ class TestLint:
 
 class TestShow:
     def test_a_table_and_the_shape(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["blueprint", "show", "watch.json"]) == 0
+        rest = {"action": "no", "condition": "1 < 2", "transform": "input.price"}
+        last = {"source": "approve", "target": "skip", **rest}
+        write(folder, "watch.json", {**WATCH, "edges": [*WATCH["edges"][:2], last]})
 
+        assert main(["blueprint", "show", "watch.json"]) == 0
         out = capsys.readouterr().out
         assert out.splitlines() == [
             "watch",
             "",
             "NODE     USES      INPUTS       TRIES         TIMEOUT  LEADS TO",
             "fetch    fetch                  3 after 2.0s  5.0s     approve",
-            "approve  WaitNode                                      buy [yes], skip [no]",
+            "approve  WaitNode                                      buy, skip",
             "buy      buy       fetch.price",
             "skip     set",
+            "",
+            "approve -> buy   on yes",
+            "approve -> skip  on no, if 1 < 2, gives input.price",
             "",
             "4 nodes, 3 edges",
             "begins with: fetch",
@@ -280,6 +286,18 @@ class TestRun:
         words = ("blueprint", "run", "outer.json", "--include", "straight.json", "--include", "nodes.py")
 
         assert shell(*words, "--input", '"desk"').stdout == '"bought for 4"\n'
+
+    def test_a_module_that_reads_the_same_file_is_fine(self, shell: Shell) -> None:
+        more = "from pathlib import Path\n"
+        more += "read = Blueprint.from_json(Path('straight.json').read_bytes(), include=[fetch, buy])\n"
+        (shell.folder / "nodes.py").write_text(f"{NODES}{more}")
+        words = ("blueprint", "run", "straight.json", "--include", "nodes.py", "--input", '"desk"')
+
+        assert shell(*words).stdout == '"bought for 4"\n'
+        (shell.folder / "nodes.py").write_text(NODES + "read = Blueprint('straight').node('buy', buy)\n")
+        done = shell(*words)
+        assert done.returncode == 2
+        assert "straight.json and nodes.read are both called 'straight', and are not the same" in done.stderr
 
     def test_a_failed_run_is_exit_1(self, shell: Shell) -> None:
         write(shell.folder, "fails.json", {"id": "f", "nodes": [{"id": "only", "uses": "fails"}]})

@@ -71,7 +71,7 @@ def read_text(place: str) -> bytes:
 def blueprint_at(place: str, given: Included) -> tuple[Blueprint[Any, Any], list[ModuleType]]:
     """The blueprint, and the module that holds it if it is Python. `BlueprintError`."""
     if is_json(place):
-        return _read(place, read_text(place), given.everything), []
+        return _same_in(given.modules, _read(place, read_text(place), given.everything), place), []
     module, found = python_blueprints(place)
     if len(found) != 1:
         raise CommandError(
@@ -100,6 +100,21 @@ def _read(place: str, text: bytes, include: list[object]) -> Blueprint[Any, Any]
         raise CommandError(
             f"{place}: {error}\nAll that is wrong, with lines: stepwell blueprint lint {place}"
         ) from None
+
+
+def _same_in(modules: Iterable[ModuleType], blueprint: Blueprint[Any, Any], place: str) -> Blueprint[Any, Any]:
+    """The one of a module that has read the same file. An app cannot have two of one id and version."""
+    for module in modules:
+        for name, item in definitions_of(module).items():
+            if (item.id, item.spec.version) != (blueprint.id, blueprint.spec.version):
+                continue
+            if isinstance(item, Blueprint) and item.document == blueprint.document:
+                return item
+            raise CommandError(
+                f"{place} and {module.__name__}.{name} are both called {blueprint.id!r}, and are not the same; give "
+                f"one of them another id or version"
+            )
+    return blueprint
 
 
 def _names(blueprints: Iterable[Blueprint[Any, Any]]) -> list[str]:
