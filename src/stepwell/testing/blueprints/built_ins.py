@@ -44,7 +44,9 @@ def _set(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply:
 
 
 def _wait(flow: Flow, vertex: Vertex, visit: str, input: Json) -> Reply | Failing:
-    answer = answer_of(flow.world.script, flow.reading.id, vertex.id, flow.counts[vertex.id])
+    answer = UNSET if flow.world.given is None else flow.world.given(visit, vertex)
+    if answer is UNSET:
+        answer = answer_of(flow.world.script, flow.reading.id, vertex.id, flow.counts[vertex.id])
     if answer == "timeout":
         if any(link.action == "timeout" for link in flow.reading.out_of(vertex.id)):
             return Reply(None, action="timeout")

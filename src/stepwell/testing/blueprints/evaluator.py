@@ -27,6 +27,8 @@ Work = Callable[[Call], Reply]
 Script = Mapping[str, list[Json]]
 """Answers to waits by node (or `blueprint/node`), in the order of its visits: `{"output": .., "action": ..}`,
 `{"signal": value}` or "timeout"."""
+Given = Callable[[str, Vertex], Json]
+"""The answer to a visit of a wait, as in a script; UNSET if there is none."""
 
 CODES = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%:[]/~"})
 
@@ -51,10 +53,13 @@ class Evaluation:
 class World:
     """What all flows of one run share."""
 
-    def __init__(self, blueprints: Mapping[str, Json], script: Script, functions: Mapping[str, Work]) -> None:
+    def __init__(
+        self, blueprints: Mapping[str, Json], script: Script, functions: Mapping[str, Work], given: Given | None
+    ) -> None:
         self.blueprints = blueprints
         self.script = script
         self.functions = functions
+        self.given = given
         self.visits: dict[str, str] = {}
         self.steps: set[str] = set()
 
@@ -66,9 +71,10 @@ def evaluate(
     blueprints: Mapping[str, Json] | None = None,
     script: Script | None = None,
     functions: Mapping[str, Work] = VOCABULARY,
+    given: Given | None = None,
 ) -> Evaluation:
-    """What a run of the document gives."""
-    world = World({document["id"]: document, **(blueprints or {})}, script or {}, functions)
+    """What a run of the document gives. `given` tells what a wait was answered, before the script is asked."""
+    world = World({document["id"]: document, **(blueprints or {})}, script or {}, functions, given)
     state = dict(input) if isinstance(input, dict) else {}
     flow = Flow(world, document["id"], input, state)
     result = Evaluation(visits=world.visits, steps=world.steps)

@@ -9,7 +9,9 @@ from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.runtime.app import OnConflict, Stepwell
 from stepwell.runtime.handles import Handle
-from stepwell.testing.simulator.plans import EVENT, Plan
+from stepwell.testing.simulator.answers import answer
+from stepwell.testing.simulator.graphs import blueprint_of, case_of
+from stepwell.testing.simulator.plans import EVENT, GRAPH, Graph, Plan
 from stepwell.testing.simulator.playing import BIG, SHARED
 from stepwell.testing.simulator.scenarios import Action, RunScript
 
@@ -25,13 +27,21 @@ def perform(app: Stepwell, script: RunScript, action: Action, number: int) -> Co
 
 def begin(app: Stepwell, script: RunScript, *, on_conflict: OnConflict = "attach") -> Coroutine[Any, Any, Handle[Any]]:
     """Start the run of a script, also from a process that has no code for it."""
-    workflow: WorkflowRef[Plan, Any] = WorkflowRef(script.workflow, input=Plan)
-    return app.start(workflow, script.plan, id=script.id, on_conflict=on_conflict, delay=script.delay_ms / 1000)
+    workflow: WorkflowRef[Any, Any] = WorkflowRef(script.workflow, input=Plan)
+    given: Any = script.plan
+    if script.workflow == GRAPH and isinstance(script.plan, Graph):
+        workflow, given = blueprint_of(script.plan), case_of(script.plan).input
+    return app.start(workflow, given, id=script.id, on_conflict=on_conflict, delay=script.delay_ms / 1000)
 
 
 def _cancel(app: Stepwell, script: RunScript, action: Action, id: str) -> Coroutine[Any, Any, Any]:
     grace = int(action.detail) / 1000 if action.detail else None
     return app.runs.cancel(script.id, "on purpose", grace=grace, request_id=id)
+
+
+async def _answer(app: Stepwell, script: RunScript, action: Action, id: str) -> None:
+    if script.workflow == GRAPH and isinstance(script.plan, Graph):
+        await answer(app, script.id, script.plan, action.at, action.detail, id)
 
 
 _ACTIONS: dict[str, _Do] = {
@@ -51,5 +61,6 @@ _ACTIONS: dict[str, _Do] = {
     "retry": lambda app, script, _, id: app.runs.retry(script.id, id=f"{id}-retry"),
     "restart": lambda app, script, _action, _id: begin(app, script, on_conflict="restart_if_failed"),
     "delete": lambda app, script, _action, _id: app.runs.delete(script.id, force=True),
+    "answer": _answer,
     "look": lambda app, script, _action, _id: app.runs.explain(script.id),
 }

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from stepwell.backends.memory.world import World
+from stepwell.engine.graph.state import GraphState
 from stepwell.model.entries import ContinuedAsNew, Created, Ended, Entry, Frame, MetadataChanged, Received, Sent
 from stepwell.model.failures import NULL
 from stepwell.model.ids import RunId
@@ -17,10 +18,12 @@ from stepwell.runtime.app import Stepwell
 from stepwell.runtime.reading import StreamChunk, read_stream
 from stepwell.runtime.replaying import replay_frames
 from stepwell.testing.simulator.fleet import Fleet
+from stepwell.testing.simulator.flowing import wrong_answers, wrong_course, wrong_end, wrong_nodes, wrong_steps
+from stepwell.testing.simulator.graphs import plan_in, relay
 from stepwell.testing.simulator.journals import REGISTRY, Journal
 from stepwell.testing.simulator.ledger import Ledger
 from stepwell.testing.simulator.oracle import fits_run, may_raise
-from stepwell.testing.simulator.plans import EVENT, Plan
+from stepwell.testing.simulator.plans import EVENT, GRAPH, Plan
 from stepwell.testing.simulator.playing import WORKFLOWS
 from stepwell.testing.simulator.sequences import wrong_order
 
@@ -28,6 +31,7 @@ Wrong = Callable[[int, str, str], None]
 
 _plan_of = msgspec.json.Decoder(Plan).decode
 _WAIT_S = 60.0
+_PARTS = 5
 
 
 class Endings:
@@ -78,9 +82,34 @@ class Endings:
             *_wrong_work(journal, work, self._ledger),
         ):
             self._wrong(7, run, text)
+        if entries[0].workflow == GRAPH:
+            await self._check_graph(run, frames, entries, ended)
         report = replay_frames(run, _last_generation(frames), WORKFLOWS[entries[0].workflow], REGISTRY)
         if not report.is_ok:
             self._wrong(8, run, str(report.error))
+
+    async def _check_graph(
+        self, run: RunId, frames: list[tuple[int, Frame]], entries: list[Entry], ended: Ended
+    ) -> None:
+        """Where the nodes of a blueprint stand, at its end and before."""
+        created = entries[0]
+        assert isinstance(created, Created), "the first entry of a run"
+        plan, last = plan_in(created), frames[-1][0]
+        places = sorted({*(1 + (last - 1) * part // _PARTS for part in range(_PARTS)), last})
+        states = await self._fleet.ask(lambda app: _states(app, run, places))
+        if isinstance(states, Exception):
+            self._wrong(8, run, f"its nodes cannot be shown: {states}")
+            return
+        executed = [execution.step for execution in self._ledger.executions if execution.run == run]
+        wrong = [*wrong_course(states), *wrong_answers(entries)]
+        if ended.status in ("completed", "failed"):
+            wrong += [*wrong_nodes(plan, entries, states[-1]), *wrong_steps(plan, entries, executed)]
+        for text in wrong:
+            self._wrong(7, run, text)
+
+
+async def _states(app: Stepwell, run: RunId, places: list[int]) -> list[GraphState]:
+    return [await app.runs.state(run, at=place) for place in places]
 
 
 _Facts = tuple[list[tuple[int, Frame]], list[Raw], list[StreamChunk], Ended]
@@ -102,15 +131,13 @@ def _last_generation(frames: list[tuple[int, Frame]]) -> list[tuple[int, Frame]]
 def _wrong_results(ended: Ended, entries: list[Entry], *, may_die: bool) -> Iterator[str]:
     created = entries[0]
     assert isinstance(created, Created), "the first entry of a run"
-    plan = _plan_of(bytes(created.input))
     messages = [entry.message for entry in entries if isinstance(entry, Received)]
     cancels = [message for message in messages if isinstance(message, CancelRequested)]
     match ended.status:
         case "completed":
-            yield from _wrong_value(plan, created, entries, ended)
+            yield from _wrong_value(created, entries, ended)
         case "failed":
-            if not may_raise(plan):
-                yield f"failed, but its plan cannot: {ended.failure}"
+            yield from _wrong_failure(created, entries, ended)
         case "cancelled":
             if not cancels:
                 yield "was cancelled, but nobody asked for that"
@@ -119,17 +146,43 @@ def _wrong_results(ended: Ended, entries: list[Entry], *, may_die: bool) -> Iter
             if not is_asked and all(message.grace_ms is None for message in cancels):
                 yield "was terminated, but nobody asked for that"
         case _:
-            if not may_die and "kills" not in bytes(created.input).decode():
+            if not may_die and "kills" not in _told_to(created):
                 yield f"is {ended.status}: {ended.failure}"
 
 
-def _wrong_value(plan: Plan, created: Created, entries: list[Entry], ended: Ended) -> Iterator[str]:
+def _told_to(created: Created) -> str:
+    return bytes(created.blueprint if created.workflow == GRAPH else created.input).decode()
+
+
+def _wrong_failure(created: Created, entries: list[Entry], ended: Ended) -> Iterator[str]:
+    if created.workflow == GRAPH:
+        yield from wrong_end(plan_in(created), entries, ended)
+    elif created.workflow == relay.id or not may_raise(_plan_of(bytes(created.input))):
+        yield f"failed, but its plan cannot: {ended.failure}"
+
+
+def _wrong_value(created: Created, entries: list[Entry], ended: Ended) -> Iterator[str]:
+    if created.workflow == GRAPH:
+        yield from wrong_end(plan_in(created), entries, ended)
+        return
     value = msgspec.json.decode(bytes(ended.value))
-    if created.forked_from is None and b"false]" in bytes(ended.value):
+    if created.workflow == relay.id:
+        if value != msgspec.json.decode(bytes(created.input)):
+            yield f"gives {value} instead of its input"
+        return
+    plan = _plan_of(bytes(created.input))
+    if created.forked_from is None and _is_old(value):
         yield "the body found itself to be old code"
     if not fits_run(plan, value):
         yield f"no execution without faults gives {value}"
     yield from wrong_order(plan, entries, value)
+
+
+def _is_old(value: Any) -> bool:
+    """Whether some note says that it was made by code without the patch."""
+    if not isinstance(value, list) or value[:1] == ["graph"]:
+        return False
+    return value[3] is False if value[:1] == ["note"] else any(map(_is_old, value))
 
 
 def _wrong_messages(ended: Ended, *, counts_events: bool) -> Iterator[str]:

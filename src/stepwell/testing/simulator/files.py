@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from stepwell.errors import DefinitionError
-from stepwell.testing.simulator.plans import Again, Child, Do, Map, Plan, Seq
+from stepwell.testing.simulator.plans import GRAPH, Again, Child, Do, Graph, Map, Plan, Seq
 from stepwell.testing.simulator.scenarios import Scenario
 
 _FEW_KILLS = 2
@@ -52,6 +52,8 @@ def _flaws(scenario: Scenario) -> Iterator[str]:
     if not scenario.runs:
         yield "no runs"
     for script in scenario.runs:
+        if script.workflow == GRAPH and not isinstance(script.plan, Graph):
+            yield f'the plan of {script.id} is no "graph", as its workflow says'
         if isinstance(script.plan, Again):
             yield f'the plan of {script.id}: "again" stands alone; put it last in a "seq"'
         for text in _plan_flaws(script.plan, is_last=True):
@@ -63,6 +65,8 @@ def _plan_flaws(plan: Plan, *, is_last: bool = False) -> Iterator[str]:
     parts = parts_of(plan)
     if not parts and hasattr(plan, "plans"):
         yield "a branch without parts"
+    if isinstance(plan, Graph) and plan.size < 1:
+        yield "a graph without nodes"
     if isinstance(plan, Map) and plan.concurrency < 1:
         yield "a map with no concurrency"
     if isinstance(plan, Do) and _FEW_KILLS < plan.kills < _ENDLESS_KILLS:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
+from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.registry import Registry
+from stepwell.authoring.workflows import WorkflowRef
 from stepwell.backends.memory import MemoryBackend
 from stepwell.backends.memory.world import World
 from stepwell.errors import (
@@ -74,6 +76,10 @@ class SimApp(Stepwell):
                 activation.driver.evict()
             self._worker._parked.clear()
 
+    def _find(self, workflow: WorkflowRef[Any, Any] | str, version: str) -> WorkflowRef[Any, Any]:
+        """A blueprint that is started is not registered: all apps of a simulation share their registry."""
+        return workflow if isinstance(workflow, Blueprint) else super()._find(workflow, version)
+
     async def _open_backend(self) -> Backend:
         return self._given
 
@@ -91,7 +97,7 @@ class Slot:
 
 
 class Fleet:
-    """All processes. They come back when they die, until `stop`."""
+    """All processes. They come back when they die, until `stop`. `registries` are theirs, and the ignorant worker's."""
 
     def __init__(
         self, settings: Settings, *, world: World, clock: VirtualClock, network: Network, ledger: Ledger, choice: Random
@@ -106,6 +112,7 @@ class Fleet:
         self._ledger = ledger
         self._choice = choice
         self.has_repeated = False
+        self.registries = (REGISTRY, IGNORANT)
         self._ignorant = settings.ignorant
         self._options = WorkerOptions(
             concurrency=settings.concurrency,
@@ -189,7 +196,7 @@ class Fleet:
         inner = MemoryBackend("memory://", self._world, self._clock)
         process.identity = inner.store.identity
         backend = SimBackend(inner, self._network.policy(process, slot.number), process.clock)
-        registry = IGNORANT if slot.number == self._ignorant >= 0 else REGISTRY
+        registry = self.registries[slot.number == self._ignorant >= 0]
         app = SimApp(backend, self._ledger, registry, self._options)
         self._apps.append(app)
         await app.__aenter__()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from stepwell.authoring.context import function_program
+from stepwell.authoring.programs import program_of
 from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
 from stepwell.engine.driver import Driver
@@ -35,9 +35,14 @@ from stepwell.testing.simulator.ledger import MARK_BYTES
 from stepwell.testing.simulator.playing import ATTEMPTS, WORKFLOWS, act, book, play, unbook
 from stepwell.testing.worlds import at_once
 
-REGISTRY = Registry([*WORKFLOWS.values(), act, book, unbook], Codec())
-IGNORANT = Registry([play, act, book, unbook], Codec())
-"""That of a worker which was not deployed anew."""
+
+def new_registry(*, is_ignorant: bool = False) -> Registry:
+    """What an app has; one that `is_ignorant` is that of a worker which was not deployed anew."""
+    return Registry([*([play] if is_ignorant else WORKFLOWS.values()), act, book, unbook], Codec())
+
+
+REGISTRY = new_registry()
+IGNORANT = new_registry(is_ignorant=True)
 WITNESS = Claim("witness:0")
 
 NEVER = 10**15
@@ -65,7 +70,7 @@ def driver_of(run: RunId, frames: list[tuple[int, Frame]]) -> Driver:
     start = generation_start(frames[0][1])
     workflow = WORKFLOWS[start.workflow if isinstance(start, Created) else start.created.workflow]
     head = Head(id=run, workflow=workflow.id, created_at=0)
-    return Driver(head, frames, WITNESS, lambda origin: function_program(workflow, REGISTRY, origin))
+    return Driver(head, frames, WITNESS, lambda origin: program_of(workflow, REGISTRY, origin))
 
 
 class Journal:
@@ -154,6 +159,10 @@ class Journal:
             driver.evict()
             until -= 1
         return step in self.asked
+
+    def has_outcome(self, step: CommandId) -> bool:
+        """Whether this generation holds how the step ended."""
+        return step in self._results
 
     def wants(self, step: CommandId) -> bool:
         """Whether the journal as it is leaves the step's outcome open, or has it."""

@@ -55,7 +55,7 @@ class Ledger:
     def finish(self, execution: Execution, over: str) -> None:
         """The body returned, raised, or was told to stop."""
         execution.over = over
-        if over in ("returned", "UnluckyError"):
+        if over in ("returned", "UnluckyError", "Broken", "FatalError"):
             self._on_return(execution)
 
     def new_mark(self) -> str:

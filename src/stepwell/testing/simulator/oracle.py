@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stepwell.testing.simulator.flowing import fits_graph, may_complete, may_fail
 from stepwell.testing.simulator.ledger import MARK
 from stepwell.testing.simulator.plans import (
     Again,
@@ -16,6 +17,7 @@ from stepwell.testing.simulator.plans import (
     Collect,
     Do,
     Gather,
+    Graph,
     Group,
     Limit,
     Map,
@@ -47,6 +49,8 @@ def may_raise(plan: Plan) -> bool:
             return False
         case Child(plan=inner):
             return may_raise(inner)
+        case Graph():
+            return may_fail(plan)
         case _:
             return False
 
@@ -62,6 +66,8 @@ def may_return(plan: Plan) -> bool:
             return may_return(inner)
         case Child(how="await" | "tell", plan=inner):
             return may_return(inner)
+        case Graph():
+            return may_complete(plan)
         case _:
             return True
 
@@ -126,13 +132,15 @@ def _branch_fits(plan: Plan, kind: str, rest: Sequence[Any]) -> bool:
             return may_raise(inner) if kind == "failed" else kind == "fine" and fits(inner, rest[0])
         case Saga(plan=inner, fails=fails):
             return kind == "undone" if fails else kind == "saga" and fits(inner, rest[1])
-        case Child():
+        case Child() | Graph():
             return _child_fits(plan, kind, rest)
         case _:
             return kind == "slept"
 
 
-def _child_fits(plan: Child, kind: str, rest: Sequence[Any]) -> bool:
+def _child_fits(plan: Child | Graph, kind: str, rest: Sequence[Any]) -> bool:
+    if isinstance(plan, Graph):
+        return kind == "graph" and len(rest) == 1 and fits_graph(plan, rest[0])
     match plan.how:
         case "await":
             return kind == "child" and fits_run(plan.plan, rest[0])

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 SIGNALS = ("ping", "pong")
 EVENT = "news"
+GRAPH = "graph"
+"""The workflow of runs that are blueprints."""
 
 
 class Do(Struct, frozen=True, tag="do", omit_defaults=True):
@@ -129,8 +131,34 @@ class Again(Struct, frozen=True, tag="again"):
     plan: Plan
 
 
+class Graph(Struct, frozen=True, tag="graph", omit_defaults=True):
+    """A random blueprint of about `size` nodes: the whole of a run of the workflow "graph", else a child run that is
+    awaited. If it is `slow`, its nodes take time; if it `kills`, some of them kill their process the first time."""
+
+    seed: int
+    size: int
+    slow: bool = False
+    kills: bool = False
+
+
 Plan = (
-    Do | Sleep | Seq | Gather | Group | Race | Map | Limit | Try | Shield | Saga | Wait | Collect | Child | Note | Again
+    Do
+    | Sleep
+    | Seq
+    | Gather
+    | Group
+    | Race
+    | Map
+    | Limit
+    | Try
+    | Shield
+    | Saga
+    | Wait
+    | Collect
+    | Child
+    | Note
+    | Again
+    | Graph
 )
 
 _LEAVES = ("do", "do", "do", "do", "sleep", "wait", "wait", "map", "note")

@@ -13,10 +13,12 @@ from stepwell.authoring.context import ChildHandle, Context
 from stepwell.authoring.messages import Event, Signal, Stream
 from stepwell.authoring.running import current_step
 from stepwell.authoring.steps import step
-from stepwell.authoring.workflows import workflow
+from stepwell.authoring.workflows import Definition, workflow
 from stepwell.errors import HookError, RunClosedError, RunError, StepError
 from stepwell.model.policies import Retry
-from stepwell.testing.simulator.ledger import Execution, Ledger, forever, marks_in
+from stepwell.testing.simulator.acting import Effort, executed
+from stepwell.testing.simulator.graphs import WORKER, blueprint_of, case_of, relay
+from stepwell.testing.simulator.ledger import Execution, marks_in
 from stepwell.testing.simulator.plans import (
     EVENT,
     Again,
@@ -24,6 +26,7 @@ from stepwell.testing.simulator.plans import (
     Collect,
     Do,
     Gather,
+    Graph,
     Group,
     Limit,
     Map,
@@ -37,7 +40,6 @@ from stepwell.testing.simulator.plans import (
     Try,
     Wait,
 )
-from stepwell.testing.simulator.processes import current_process
 
 ATTEMPTS = 3
 BIG = 12_000
@@ -46,7 +48,6 @@ _STOOD_ON = 6
 
 _news = Event(EVENT, str)
 _chunks = Stream("chunks", int)
-_work = Stream("work", str)
 
 
 class UnluckyError(Exception):
@@ -60,35 +61,15 @@ class UndoneError(Exception):
 @step(retry=Retry(attempts=ATTEMPTS, first_delay="3s"))
 async def act(what: Do, stands_on: list[str]) -> str:
     """A step that does what its plan says."""
-    this = current_step()
-    ledger, process = this.get(Ledger), current_process()
-    execution = Execution(
-        mark=ledger.new_mark(),
-        run=this.run_id,
-        step=this.id,
-        attempt=this.attempt,
-        at=process.clock.now(),
-        process=process.name,
-        identity=process.identity,
-        sends=what.sends,
-    )
-    count = ledger.begin(execution, stands_on)
-    try:
-        if count <= what.kills:
-            process.kill()
-            await forever()
-        this.heartbeat(count)
-        for number in range(what.sends):
-            this.send(_work, f"{execution.mark}{number}")
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(what.ms / 1000)
+
+    def result(execution: Execution) -> str:
         if _fails(what, execution):
-            raise UnluckyError(f"attempt {this.attempt} of {what.label}")
-    except BaseException as error:
-        ledger.finish(execution, type(error).__name__)
-        raise
-    ledger.finish(execution, "returned")
-    return what.label + execution.mark + ("x" * BIG if what.big else "")
+            raise UnluckyError(f"attempt {execution.attempt} of {what.label}")
+        return what.label
+
+    effort = Effort(what.ms, what.kills, what.sends)
+    label, mark = await executed(current_step(), effort, stands_on, result)
+    return label + mark + ("x" * BIG if what.big else "")
 
 
 def _fails(what: Do, execution: Execution) -> bool:
@@ -121,7 +102,8 @@ async def insist(ctx: Context, plan: Plan) -> Any:
     return await _Player(ctx).follow(plan, ())
 
 
-WORKFLOWS = {found.id: found for found in (play, insist)}
+_ALL: tuple[Definition[Any, Any], ...] = (play, insist, relay, WORKER)
+WORKFLOWS = {found.id: found for found in _ALL}
 
 
 class _Player:
@@ -282,6 +264,9 @@ class _Player:
         except RunClosedError:
             return False
         return True
+
+    async def _graph(self, plan: Graph, after: tuple[str, ...]) -> Any:  # noqa: ARG002
+        return ["graph", await blueprint_of(plan)(case_of(plan).input)]
 
     async def _again(self, plan: Again, after: tuple[str, ...]) -> Any:  # noqa: ARG002
         self.ctx.continue_as_new(plan.plan)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from stepwell.testing.simulator.plans import SIGNALS, Do, Plan, Seq, random_root
+from stepwell.testing.simulator.plans import GRAPH, SIGNALS, Do, Graph, Plan, Seq, random_root
 
 FAULTY_MS = 90_000
 """Faults begin within this time, and have ended soon after it."""
+ANSWERS = ("", "", "", "twice", "other", "anybody")
+"""How nodes that wait are answered: see `answers.answer`."""
+
+_SHARE = 0.28
 
 
 class Crash(Struct, frozen=True, tag="crash"):
@@ -95,8 +99,8 @@ Fault = Crash | Drain | Freeze | Slow | Cut | Flaky | Bells | Full | Jump
 
 class Action(Struct, frozen=True):
     """What a client does to a run at a time: signal, large signal, publish, cancel, terminate, pause, resume, fork,
-    retry, attach (start it again), restart, delete, or look. `detail` is the signal's name, or the grace (ms) of a
-    cancel."""
+    retry, attach (start it again), restart, delete, answer (a node that waits), or look. `detail` is the signal's name,
+    the grace (ms) of a cancel, or how a node is answered."""
 
     at: int
     kind: str
@@ -104,7 +108,7 @@ class Action(Struct, frozen=True):
 
 
 class RunScript(Struct, frozen=True):
-    """A run that a client starts, and what clients do to it."""
+    """A run that a client starts, and what clients do to it. Of the workflow "graph", the plan is a blueprint."""
 
     id: str
     at: int
@@ -138,7 +142,43 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 
 def random_scenario(seed: int) -> Scenario:
-    """The scenario of a seed."""
+    """The scenario of a seed. In some of them, blueprints take the place of runs, or are children of them."""
+    scenario = plain_scenario(seed)
+    choice = Random(f"graphs {seed}")
+    if choice.random() > _SHARE:
+        return scenario
+    runs = tuple(_with_graph(choice, script) for script in scenario.runs)
+    return structs.replace(scenario, runs=runs)
+
+
+def _with_graph(choice: Random, script: RunScript) -> RunScript:
+    if choice.random() < 0.2:
+        return structs.replace(script, plan=Seq((random_graph(choice), script.plan)))
+    return graph_script(choice, script)
+
+
+def graph_script(choice: Random, script: RunScript) -> RunScript:
+    """A blueprint in the place of a run."""
+    count = choice.choice((0, 1, 2, 4, 8))
+    actions = sorted((_graph_action(choice) for _ in range(count)), key=lambda item: item.at)
+    return structs.replace(script, plan=random_graph(choice), workflow=GRAPH, actions=tuple(actions))
+
+
+def random_graph(choice: Random) -> Graph:
+    """Some blueprint."""
+    size = choice.choice((1, 2, 3, 5, 8, 12, 20, 30))
+    return Graph(choice.randrange(1_000_000), size, slow=choice.random() < 0.6, kills=choice.random() < 0.3)
+
+
+def _graph_action(choice: Random) -> Action:
+    kinds = ("answer",) * 8 + ("pause", "resume", "cancel", "terminate", "attach", "fork", "retry", "look")
+    kind = choice.choice((*kinds, "restart", "delete"))
+    detail = choice.choice(ANSWERS) if kind == "answer" else ""
+    return Action(choice.randrange(choice.choice((2_000, 20_000, FAULTY_MS))), kind, detail)
+
+
+def plain_scenario(seed: int) -> Scenario:
+    """That of a seed without blueprints."""
     choice = Random(f"scenario {seed}")
     workers = choice.choice((1, 2, 2, 3))
     return Scenario(

@@ -34,7 +34,7 @@ _OTHER_SEEDS = (1, 2, 3)
 _SIMPLEST = {"latency_ms": 0, "workers": 1}
 _KEPT = frozenset({"worker", "seed"})
 """Numbers that are names."""
-_FLOORS = {"concurrency": 1, "down_ms": 1}
+_FLOORS = {"concurrency": 1, "down_ms": 1, "size": 1}
 """What a number may not be less than; all others end at 0."""
 _FLOOR_OF_WAITS = 1
 _FRAME = re.compile(r"^frame \d+: ")

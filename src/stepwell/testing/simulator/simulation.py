@@ -20,11 +20,14 @@ from stepwell.model.ids import CommandId, RunId
 from stepwell.model.runs import Wait
 from stepwell.model.tokens import make_token
 from stepwell.testing.simulator.actions import NEWS, begin, perform
+from stepwell.testing.simulator.answers import give
 from stepwell.testing.simulator.endings import Endings
 from stepwell.testing.simulator.fleet import MAX_TAKES, Fleet
-from stepwell.testing.simulator.journals import NEVER, Journal, Rules
+from stepwell.testing.simulator.graphs import case_of, plan_in
+from stepwell.testing.simulator.journals import NEVER, Journal, Rules, new_registry
 from stepwell.testing.simulator.ledger import Execution, Ledger
 from stepwell.testing.simulator.network import Network
+from stepwell.testing.simulator.plans import GRAPH, Graph
 from stepwell.testing.simulator.processes import SimLoop, be_nobody
 from stepwell.testing.simulator.scenarios import (
     Crash,
@@ -111,6 +114,8 @@ class _Simulation:
             ledger=self.ledger,
             choice=Random(choice.random()),
         )
+        if b'"graph"' in msgspec.json.encode(scenario):  # they keep each blueprint that was started
+            self.fleet.registries = (new_registry(), new_registry(is_ignorant=True))
         self.witness.still_running = self._still_running
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimLoop), "simulations run on no other"
@@ -251,8 +256,20 @@ class _Simulation:
             request = f"nudge-{self._nudges}"
             await self.fleet.ask(lambda app: app.runs.resume(run, request_id=request))
             return True
-        given = [await self._give(journal, wait) for wait in waits]
+        if journal.created.workflow == GRAPH:
+            plan = plan_in(journal.created)
+            given = [await self._answer(run, plan, wait) for wait in waits]
+        else:
+            given = [await self._give(journal, wait) for wait in waits]
         return any(given) or any(wait.kind == "child" for wait in waits)
+
+    async def _answer(self, run: RunId, plan: Graph, wait: Wait) -> bool:
+        """Answer a node of a blueprint, if it waits for that."""
+        if wait.kind not in ("token", "signal"):
+            return False
+        self._nudges += 1
+        text, visit = f"nudge-{self._nudges}", wait.detail
+        return bool(await self.fleet.ask(lambda app: give(app, run, case_of(plan), visit, id=text)))
 
     async def _give(self, journal: Journal, wait: Wait) -> bool:
         self._nudges += 1

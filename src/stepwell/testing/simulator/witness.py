@@ -86,8 +86,11 @@ class Witness:
         head = self._world.runs[execution.run].head
         if journal.is_paused and head.owner is not None and claim_identity(head.owner) == execution.identity:
             self.report(7, execution.run, f"step {execution.step} is started although the run is paused")
-        if journal.ended is not None and claim_identity(Claim(journal.last_writer)) == execution.identity:
-            self.report(5, execution.run, f"step {execution.step} is started although the run has ended")
+        if claim_identity(Claim(journal.last_writer)) == execution.identity:
+            if journal.ended is not None:
+                self.report(5, execution.run, f"step {execution.step} is started although the run has ended")
+            elif journal.has_outcome(execution.step):
+                self.report(2, execution.run, f"step {execution.step} is executed again, and its result is durable")
         if journal.created.not_before > self._clock.now() + _TOLERANCE_MS:
             self.report(7, execution.run, f"step {execution.step} is started before the run may begin")
 
