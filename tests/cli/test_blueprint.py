@@ -318,3 +318,7 @@ class TestRun:
         assert process.returncode == 130
         assert "stepwell blueprint run watch.json --include nodes.py --input '\"desk\"' --id w" in stderr
         assert "node approve waits: stepwell runs resume w --node approve" in shell("runs", "show", "w").stdout
+
+        write(shell.folder, "watch.json", {**WATCH, "edges": WATCH["edges"][:1]})  # the run keeps what it began with
+        assert shell("runs", "resume", "w", "--node", "approve", "--action", "yes").returncode == 0
+        assert shell(*words).stdout == '"bought for 4"\n'

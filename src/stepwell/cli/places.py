@@ -106,9 +106,8 @@ def workflow_of(module: ModuleType, name: str) -> Definition[Any, Any]:
 
 
 def definitions_of(module: ModuleType) -> dict[str, Definition[Any, Any]]:
-    """Workflows and blueprints; what was compiled to a blueprint counts as that."""
-    found = {name: getattr(value, "blueprint", value) for name, value in vars(module).items()}
-    return {name: value for name, value in found.items() if isinstance(value, Definition)}
+    """Its workflows and blueprints, by their names in the module."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, Definition)}
 
 
 def _named(module: ModuleType, kind: type[K]) -> dict[str, K]:
