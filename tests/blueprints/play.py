@@ -44,7 +44,7 @@ class Binding:
     """A node of the vocabulary as the engine knows it."""
 
     def __init__(self, node: Node) -> None:
-        self.options = StepOptions(name=node.id, retry=Retry(attempts=max(1, node.config.max_retries)))
+        self.options = StepOptions(name=node.id, retry=Retry(attempts=node.config.attempts))
 
     def decode_result(self, raw: Raw) -> NodeOutcome:
         return msgspec.json.decode(raw, type=NodeOutcome)

@@ -166,7 +166,8 @@ def _distance(reading: Reading, loop: str) -> int:
         for distance in range(len(reading.vertices)):
             if reached & wanted:
                 return distance
-            reached |= {link.target for link in reading.links if link.source in reached}
+            spares = {reading.vertices[id].fallback for id in reached} - {None}
+            reached |= {link.target for link in reading.links if link.source in reached} | spares
     return len(reading.vertices)
 
 
