@@ -119,6 +119,11 @@ class TestNodes:
 
         assert len(Blueprint("f").node("a", compare).node("b", other(), uses="other").implementations) == 2
 
+    def test_what_the_json_cannot_say_is_refused(self) -> None:
+        for retry in (Retry(on=(ValueError,)), Retry(jitter=0.5)):
+            with pytest.raises(DefinitionError, match=r"node 'a': a blueprint has no place for Retry\(on=\)"):
+                Blueprint("f").node("a", fetch, retry=retry)
+
     def test_a_wrong_duration_names_the_node(self) -> None:
         with pytest.raises(DefinitionError, match="sleep 'a'"):
             Blueprint("f").sleep("a", "soon")

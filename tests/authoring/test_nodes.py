@@ -104,6 +104,18 @@ class TestSteps:
         assert play(one(flaky, retry=Retry(attempts=2))).status == "failed"
         assert len(log) == 5
         assert play(one(flaky, timeout="1m")).result == 1
+        assert len(log) == 8
+        assert play(one(flaky, retry=Retry(attempts=1))).status == play(one(flaky, retry=None)).status == "failed"
+        assert len(log) == 10
+
+    def test_what_a_step_is_tried_again_after_is_its_own_to_say(self) -> None:
+        @step(retry=Retry(on=(ConnectionError,)))
+        async def picky() -> None:
+            log.append("x")
+            raise ValueError("no")
+
+        assert play(one(picky, retry=Retry(attempts=5))).status == "failed"
+        assert log == ["x"]
 
     def test_a_sync_step_runs_in_a_thread(self) -> None:
         @step

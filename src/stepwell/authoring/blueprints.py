@@ -28,7 +28,7 @@ from stepwell.formats.flowcraft import graph_of, parse_document
 from stepwell.formats.mermaid import to_mermaid
 from stepwell.model.blueprints import Graph
 from stepwell.model.durations import Duration, duration_ms
-from stepwell.model.policies import Retry
+from stepwell.model.policies import NO_RETRY, Retry
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -48,13 +48,14 @@ class NodeKeywords(RouteKeywords, total=False):
     """The options of a node.
 
     `inputs` says where its input comes from: a node's id, a path into its output, a key of the state, or these by
-    field. `uses` is the name of the implementation in the JSON. `timeout` bounds one attempt.
+    field. `uses` is the name of the implementation in the JSON. Without `retry` a step is tried as it says, all else
+    once; None: once. `timeout` bounds one attempt.
     """
 
     uses: str
     params: Mapping[str, Any]
     inputs: str | Mapping[str, str]
-    retry: Retry
+    retry: Retry | None
     timeout: Duration
 
 
@@ -67,7 +68,7 @@ class BatchKeywords(TypedDict, total=False):
     concurrency: int
     chunk_size: int
     settle: bool
-    retry: Retry
+    retry: Retry | None
     timeout: Duration
 
 
@@ -393,7 +394,13 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
 
 def _config(options: Mapping[str, Any], what: str) -> Json:
     config: Json = {}
-    if (retry := options.get("retry")) is not None:
+    if "retry" in options:
+        retry = options["retry"] or NO_RETRY
+        if retry.on or retry.jitter not in (0, Retry().jitter):
+            raise DefinitionError(
+                f"{what}: a blueprint has no place for Retry(on=) and Retry(jitter=); say it where the step is made, "
+                f"as in @step(retry=Retry(...)), and leave it out here"
+            )
         config["maxRetries"] = retry.attempts
         if retry.attempts > 1:
             config["retryDelay"] = duration_ms(retry.first_delay)

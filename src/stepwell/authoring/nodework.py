@@ -179,13 +179,14 @@ def _options(node: Node, base: StepOptions) -> StepOptions:
     """A step's own options, and over them what the blueprint says."""
     config = node.config
     changes: dict[str, Any] = {}
-    if config.max_retries != 1 or config.retry_delay:
+    if config.max_retries is not None or config.retry_delay:
         changes["retry"] = Retry(
-            attempts=config.max_retries,
+            attempts=config.max_retries or base.retry.attempts,
             first_delay=f"{config.retry_delay}ms",
             backoff=config.backoff,
             max_delay=f"{config.max_delay}ms",
             jitter=0.0,
+            on=base.retry.on,
         )
     if config.timeout is not None:
         changes["timeout_ms"] = config.timeout
@@ -280,7 +281,7 @@ class _ClassBody:
     def __init__(self, node: Node, kind: type[Any], codec: Codec) -> None:
         self._kind = kind
         self._input = codec.typed(class_input_type(kind)).plain
-        self._attempts = node.config.max_retries
+        self._attempts = node.config.attempts
         self._node = node
         phases = {name: getattr(kind, name, None) for name in ("prep", "exec", "fallback", "post", "recover")}
         self.is_async = inspect.iscoroutinefunction(phases["exec"])

@@ -42,7 +42,7 @@ def _row(node: Node, edges: Iterable[Edge]) -> list[str]:
         node.id,
         _uses(node),
         inputs,
-        f"{config.max_retries}{delay}" if config.max_retries > 1 else "",
+        f"{config.attempts}{delay}" if config.max_retries or delay else "",
         "" if config.timeout is None else short_ms(config.timeout),
         config.fallback or "",
         config.join_strategy or "",

@@ -126,7 +126,7 @@ def _config(fields: Fields) -> NodeConfig:
     attempts, delay = fields.whole("maxRetries"), fields.duration("retryDelay")
     backoff, most = fields.number("backoff", least=1), fields.duration("maxDelay")
     return NodeConfig(
-        max_retries=_PLAIN.max_retries if attempts is None else max(attempts, 1),
+        max_retries=None if attempts is None else max(attempts, 1),
         retry_delay=_PLAIN.retry_delay if delay is None else delay,
         backoff=_PLAIN.backoff if backoff is None else backoff,
         max_delay=_PLAIN.max_delay if most is None else most,

@@ -48,16 +48,21 @@ ALIASES: dict[str, BuiltIn] = {
 
 
 class NodeConfig(Struct, frozen=True, kw_only=True):
-    """How a node is tried. `max_retries` is the number of attempts in all; the n-th delay (ms) is
-    `retry_delay * backoff ** (n - 1)`, at most `max_delay`. `fallback` is the id of another node."""
+    """How a node is tried. `max_retries` is the number of attempts in all; None: as its implementation says, or one. The
+    n-th delay (ms) is `retry_delay * backoff ** (n - 1)`, at most `max_delay`. `fallback` is the id of another node."""
 
-    max_retries: int = 1
+    max_retries: int | None = None
     retry_delay: int = 0
     backoff: float = 1.0
     max_delay: int = 3_600_000
     timeout: int | None = None
     fallback: str | None = None
     join_strategy: JoinStrategy | None = None
+
+    @property
+    def attempts(self) -> int:
+        """The number of attempts, for what says nothing itself."""
+        return 1 if self.max_retries is None else self.max_retries
 
 
 class Node(Struct, frozen=True, kw_only=True):
