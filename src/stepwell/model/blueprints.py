@@ -48,8 +48,8 @@ ALIASES: dict[str, BuiltIn] = {
 
 
 class NodeConfig(Struct, frozen=True, kw_only=True):
-    """How a node is tried. `max_retries` is the number of attempts in all; None: as its implementation says, or one. The
-    n-th delay (ms) is `retry_delay * backoff ** (n - 1)`, at most `max_delay`. `fallback` is the id of another node."""
+    """How a node is tried. `max_retries` is the number of attempts in all; None: as its implementation says, or one.
+    The n-th delay (ms) is `retry_delay * backoff ** (n - 1)`, at most `max_delay`. `fallback` is another node's id."""
 
     max_retries: int | None = None
     retry_delay: int = 0
