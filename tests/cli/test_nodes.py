@@ -98,6 +98,10 @@ class TestNodes:
             "state": "price=7",
         }
 
+    def test_lists_name_the_node_that_waits(self, capsys: pytest.CaptureFixture[str]) -> None:
+        lines = out(capsys, "runs", "list", "--workflow", "watch").splitlines()
+        assert lines[1].endswith("node approve")
+
     def test_a_node_is_resumed_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         words = ("runs", "resume", "w", "--node", "approve", "--action", "yes", "--output", '{"by": "ada"}')
 

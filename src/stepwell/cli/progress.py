@@ -179,4 +179,9 @@ def _moment(ms: int | None) -> str:
 
 def wait_names(waits: Iterable[Wait]) -> str:
     """The same in few words, for a table."""
-    return ", ".join(f"{wait.kind} {wait.name}" if wait.kind not in ("timer",) else wait.name for wait in waits)
+    return ", ".join(wait.name if wait.kind == "timer" else f"{_kind(wait)} {wait.name}" for wait in waits)
+
+
+def _kind(wait: Wait) -> str:
+    """A node of a blueprint waits for a token of its own name."""
+    return "node" if wait.kind == "token" and wait.detail == wait.name else wait.kind
