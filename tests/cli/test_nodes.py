@@ -12,6 +12,10 @@ import pytest
 from stepwell import Blueprint, Context, NodeContext, Stepwell, workflow
 from stepwell.cli import main
 
+MANY: Blueprint[Any, Any] = Blueprint[Any, Any]("many").wait("ask")
+for _number in range(70):
+    MANY.node(f"n{_number}", "join").edge("ask", f"n{_number}", action="go")
+
 
 async def fetch(ctx: NodeContext[Any]) -> Any:
     ctx.state.set("price", 7)
@@ -54,11 +58,11 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _make_runs() -> None:
-    async with Stepwell(include=[FLOW, plain]) as app:
+    async with Stepwell(include=[FLOW, MANY, plain]) as app:
         await (await app.start(plain, id="function")).result()
-        handle = await app.start(FLOW, "desk", id="w")
-        while await handle.status() != "waiting":
-            await asyncio.sleep(0.005)
+        for handle in (await app.start(FLOW, "desk", id="w"), await app.start(MANY, id="many")):
+            while await handle.status() != "waiting":
+                await asyncio.sleep(0.005)
 
 
 def finish() -> None:
@@ -101,6 +105,15 @@ class TestNodes:
     def test_lists_name_the_node_that_waits(self, capsys: pytest.CaptureFixture[str]) -> None:
         lines = out(capsys, "runs", "list", "--workflow", "watch").splitlines()
         assert lines[1].endswith("node approve")
+
+    def test_of_many_nodes_those_are_shown_that_need_a_look(self, capsys: pytest.CaptureFixture[str]) -> None:
+        text = out(capsys, "runs", "show", "many")
+
+        assert text.splitlines()[-2:] == [
+            "  ask   waiting  stepwell runs resume many --node ask",
+            "  and 70 pending: --all lists them",
+        ]
+        assert len(rows(out(capsys, "runs", "show", "many", "--all"))) == 71
 
     def test_a_node_is_resumed_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         words = ("runs", "resume", "w", "--node", "approve", "--action", "yes", "--output", '{"by": "ada"}')

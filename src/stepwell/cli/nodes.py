@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from stepwell.authoring.snapshots import graphs_of
@@ -26,6 +28,10 @@ NODE_STYLES = {
 }
 
 
+_MANY = 60
+_QUIET = ("completed", "skipped", "pending")
+
+
 async def graph_of_run(app: Stepwell, run: str) -> Graph | None:
     """The blueprint that a run is pinned to; None if it runs a function."""
     loaded, frames = await app.client.journal(RunId(run), after=0)
@@ -38,9 +44,16 @@ def picture(graph: Graph, state: GraphState) -> str:
     return to_mermaid(graph, {id: node.status for id, node in state.nodes.items()}, state.taken)
 
 
-def node_lines(state: GraphState, *, columns: int, paint: Paint) -> list[str]:
-    """A table of the nodes, then the state of the run."""
+def node_lines(state: GraphState, *, columns: int, paint: Paint, is_full: bool = True) -> list[str]:
+    """A table of the nodes, then the state of the run. Of very many nodes only those that need a look, unless
+    `is_full`; the others are counted."""
     nodes = list(state.nodes.values())
+    quiet: Counter[str] = Counter()
+    if len(nodes) > _MANY and not is_full:
+        quiet = Counter(node.status for node in nodes if node.status in _QUIET)
+        nodes = [node for node in nodes if node.status not in _QUIET]
+        quiet.update(node.status for node in nodes[_MANY:])
+        nodes = nodes[:_MANY]
     visits = any(node.visits > 1 for node in nodes)
     rows = [
         [
@@ -53,6 +66,9 @@ def node_lines(state: GraphState, *, columns: int, paint: Paint) -> list[str]:
     ]
     header = ["NODE", "STATUS", *(["VISITS"] if visits else []), "OUTPUT, OR WHY"]
     lines = [f"  {line}" for line in table(header, rows, columns=columns - 2, paint=paint)]
+    if quiet:
+        counts = ", ".join(f"{count} {status}" for status, count in quiet.items())
+        lines.append(f"  {paint(f'and {counts}: --all lists them', 'dim')}")
     if state.state:
         texts = ", ".join(f"{key}={_json(value)}" for key, value in state.state.items())
         lines += ["", f"  {paint('state', 'dim')} {clip(texts, columns - 8)}"]

@@ -122,7 +122,9 @@ _COMMANDS = (
         "stepwell runs show order-7",
         (
             _run_id,
-            _option("--all", action="store_true", help="every step on a line of its own, also those of a fan-out"),
+            _option(
+                "--all", action="store_true", help="every step and node on a line of its own, also those of a fan-out"
+            ),
             _option(
                 "--at", type=int, metavar="SEQ", help="the nodes of a blueprint as of this frame (see runs events)"
             ),

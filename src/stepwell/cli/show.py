@@ -38,11 +38,11 @@ async def show(arguments: Namespace) -> int:
     elif arguments.at is not None and state is not None:
         when = datetime.fromtimestamp(state.at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         print(f"{paint(state.run, 'bold')}  {state.blueprint}  {paint.status(state.status)} at #{state.seq}, {when}\n")
-        print(*node_lines(state, columns=width(), paint=paint), sep="\n")
+        print(*node_lines(state, columns=width(), paint=paint, is_full=arguments.all), sep="\n")
     else:
         lines = draw(timeline, head, now=now, columns=width(), paint=paint, is_full=arguments.all)
         if state is not None:
-            lines += ["", *node_lines(state, columns=width(), paint=paint)]
+            lines += ["", *node_lines(state, columns=width(), paint=paint, is_full=arguments.all)]
         print("\n".join(lines))
     return DONE
 
