@@ -165,6 +165,44 @@ LOOPS = [
         {"value": 2, "steps": ["a", "m", "m:2", "n", "n:2", "out"]},
     ),
     Sentence(
+        "a loop may begin with the body of a loop within it",
+        [const("a", 5), loop("L", "(n ?? 0) < 5"), loop("M", "n % 3 !== 0"), count("n"), echo("out")],
+        [
+            "a -> L",
+            'L -> n {"action": "continue"}',
+            "n -> M",
+            'M -> n {"action": "continue"}',
+            'M -> L {"action": "break"}',
+            'L -> out {"action": "break"}',
+        ],
+        {"value": 6, "steps": ["a", *(f"n:{i}" if i > 1 else "n" for i in (1, 2, 3, 4, 5, 6)), "out"]},
+    ),
+    Sentence(
+        "a transform on the way out that cannot be computed fails the loop",
+        [const("a", 5), loop("L", "false"), count("n"), echo("out"), echo("b")],
+        [*WHILE[:3], 'L -> out {"action": "break", "transform": "x.y[0]"}'],
+        {"status": "failed", "failure": "node 'L': ", "steps": ["a", "b"]},
+    ),
+    Sentence(
+        "an edge from outside may lead into the body of a loop within",
+        [
+            *(const("a", 5), const("x", 9), loop("L", "(n ?? 0) < 2"), count("n"), loop("M", "(m ?? 0) < n * 2")),
+            *(count("m", "m"), echo("e", inputs={"x": "x", "m": "m"}), echo("out")),
+        ],
+        [
+            "a -> L",
+            'L -> n {"action": "continue"}',
+            "n -> M",
+            'M -> m {"action": "continue"}',
+            "m -> e",
+            "x -> e",
+            "e -> M",
+            "M -> L",
+            "L -> out",
+        ],
+        {"value": {"x": 9, "m": 4}, "outputs": {"m": 4}},
+    ),
+    Sentence(
         "a loop may wait",
         [const("a", 5), loop("L", "(w ?? 0) < 3"), {"id": "w", "uses": "wait"}, echo("out")],
         ["a -> L", 'L -> w {"action": "continue"}', "w -> L", "L -> out"],
@@ -285,6 +323,12 @@ SUBFLOWS = [
             "child": blueprint("child", [{"id": "v", "uses": "wait"}, {"id": "w", "uses": "wait"}], ["v -> w"])
         },
         script={"child/v": [{"output": 1}], "child/w": [{"output": 2}]},
+    ),
+    Sentence(
+        "a subflow that is not there fails its node",
+        [subflow(), const("a", 1)],
+        [],
+        {"status": "failed", "failure": "there is no such blueprint", "steps": ["a"]},
     ),
     Sentence(
         "a subflow in a subflow in a loop",

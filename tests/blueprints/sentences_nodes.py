@@ -338,4 +338,34 @@ DYNAMIC = [
     ),
 ]
 
-SENTENCES = [*FALLBACKS, *PLAIN, *WAITS, *BATCHES, *DYNAMIC]
+DYNAMIC_MORE = [
+    Sentence(
+        "a batch gather node gives what dynamic nodes gave in the order in which they were made",
+        [
+            node(
+                "a",
+                "spawn",
+                gather="g",
+                nodes=[{"id": f"d{i}", "uses": "const", "params": {"value": i}} for i in range(4)],
+            ),
+            node("g", "batch-gather", gatherNodeId="g"),
+        ],
+        ["a -> g"],
+        {"outputs": {"g": [0, 1, 2, 3]}},
+        metadata={"output": "g"},
+    ),
+    Sentence(
+        "a dynamic node that fails makes its gather node be skipped",
+        [node("a", "spawn", gather="g", nodes=[{"id": "d", "uses": "fail"}]), echo("g")],
+        ["a -> g"],
+        {"status": "failed", "failure": "node 'd': on purpose", "steps": ["a", "d"]},
+    ),
+    Sentence(
+        "a dynamic node whose id is taken fails its creator",
+        [node("a", "spawn", nodes=[{"id": "b", "uses": "const"}]), const("b"), echo("c")],
+        ["a -> c"],
+        {"status": "failed", "failure": "node 'a': ", "steps": ["a", "b"]},
+    ),
+]
+
+SENTENCES = [*DYNAMIC_MORE, *FALLBACKS, *PLAIN, *WAITS, *BATCHES, *DYNAMIC]

@@ -224,6 +224,12 @@ def test_a_cancelled_run_waits_for_nothing(uses: str) -> None:
     assert hand.program.next_due() is None
 
 
+def test_subflows_within_themselves_end_somewhere() -> None:
+    hand = Hand([{"id": "s", "uses": "subflow", "params": {"blueprintId": "main"}}], [])
+    assert isinstance(hand.program.outcome, Failed)
+    assert "subflows are nested deeper than 50" in hand.program.outcome.failure.message
+
+
 def test_an_iteration_begins_when_all_of_the_one_before_has_ended() -> None:
     loop = {"id": "L", "uses": "loop-controller", "params": {"condition": "true"}}
     edges = ["a -> L", 'L -> b {"action": "continue"}', "b -> c", "b -> d", "c -> L", "d -> L"]

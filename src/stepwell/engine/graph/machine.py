@@ -201,8 +201,7 @@ class Machine:
     def ended(self, visit: Visit) -> None:
         """A visit counts no longer as active."""
         if visit.gather is not None:
-            state = TAKEN if visit.status == "completed" else FAILED
-            self._arrive_dynamic(visit.scope, visit.gather, state, visit.output)
+            self._arrive_dynamic(visit, visit.gather)
         scope = visit.scope
         scope.active -= 1
         if scope.active == 0:
@@ -474,23 +473,28 @@ class Machine:
             self.fail_routing(visit, error)
             return False
         gather = plan.by_id.get(gather_of(outcome.output))
+        first = 0
         if gather is not None:
             self._cell(scope, gather).pending += len(nodes)
-        for node in nodes:
-            self.later(self._begin_dynamic, scope, node, outcome.output, gather)
+            results = scope.space.batches.setdefault(gather.id, [])
+            first = len(results)
+            results += [NULL] * len(nodes)
+        for index, node in enumerate(nodes, first):
+            self.later(self._begin_dynamic, scope, node, outcome.output, gather, index)
         return True
 
-    def _begin_dynamic(self, scope: Scope, node: PlanNode, value: Raw, gather: PlanNode | None) -> None:
+    def _begin_dynamic(self, scope: Scope, node: PlanNode, value: Raw, gather: PlanNode | None, index: int) -> None:
         visit = self._new_visit(scope, node, value)
-        visit.gather = gather
+        visit.gather, visit.index = gather, index
         if node.node.inputs is not None:
             visit.input = resolved_input(scope.space, node.node.inputs)
         self._do(visit)
 
-    def _arrive_dynamic(self, scope: Scope, gather: PlanNode, state: int, output: Raw | None) -> None:
+    def _arrive_dynamic(self, visit: Visit, gather: PlanNode) -> None:
+        scope = visit.scope
         cell = self._cell(scope, gather)
-        if state == FAILED:
+        if visit.status != "completed":
             cell.has_failed = True
-        scope.space.batches.setdefault(gather.id, []).append(output or NULL)
+        scope.space.batches[gather.id][visit.index] = visit.output or NULL
         cell.pending -= 1
         self._look(scope, gather, cell)

@@ -249,7 +249,8 @@ class BatchRun:
 
 class Visit:
     """One execution of a node. `parent` is the batch that it is an item of, `stands_for` the failed visit whose
-    fallback it is, `inner` the space of a subflow. `order` tells failed visits apart by time."""
+    fallback it is, `inner` the space of a subflow. `order` tells failed visits apart by time. `gather` is the node that
+    waits for a dynamic one, `index` the place of an item's or a dynamic node's output among the results."""
 
     __slots__ = (
         "action",

@@ -333,6 +333,8 @@ class Flow:
 
     def _run_spawned(self, reply: Reply) -> None:
         gather = reply.output.get("gatherNodeId") if isinstance(reply.output, dict) else None
+        if any(node["id"] in self.reading.vertices for node in reply.nodes):
+            raise ValueError("a dynamic node has the id of another")
         for node in reply.nodes:
             made = Vertex(
                 node["id"], node["uses"], node.get("params") or {}, node.get("inputs"), node.get("config") or {}
@@ -342,6 +344,7 @@ class Flow:
             value = self.mapped_input(made) if made.inputs else reply.output
             done = self.perform(made, Scope(None, None), value)
             self.spawned.setdefault(str(gather), []).append("taken" if isinstance(done, Reply) else "failed")
+            self.batches.setdefault(str(gather), []).append(self.outputs.get(made.id))
 
     # --- routing
 
