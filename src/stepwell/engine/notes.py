@@ -13,7 +13,6 @@ from stepwell.engine.program import Line
 from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Pinned, Sent, Started
 from stepwell.model.failures import NULL
 
-
 _URGENT = (Sent, Pinned)
 
 
