@@ -108,6 +108,19 @@ class TestNodes:
         assert nodes(Blueprint("f").node("a", lambda ctx: 1, uses="one"))[0]["uses"] == "one"
         assert nodes(Blueprint("f").node("a", functools.partial(compare)))[0]["uses"] == "compare"
 
+    def test_the_name_of_a_built_in_node_is_taken_on_purpose_only(self) -> None:
+        async def wait(ctx: NodeContext[Any]) -> None: ...
+
+        with pytest.raises(DefinitionError, match="node 'a': 'wait' is the name of a built-in node"):
+            Blueprint("f").node("a", wait)
+        with pytest.raises(DefinitionError, match="node 'a': 'wait' is the name of a built-in node"):
+            Blueprint("f").batch("a", wait, over="items")
+
+        assert nodes(Blueprint("f").node("a", wait, uses="attend"))[0]["uses"] == "attend"
+        batch = nodes(Blueprint("f").batch("a", wait, over="items", uses="attend"))[0]
+        assert batch["params"]["workerUsesKey"] == "attend"
+        assert Blueprint("f").node("a", wait, uses="wait").implementations == {"wait": wait}
+
     def test_two_implementations_of_one_name_are_refused(self) -> None:
         def other() -> Any:
             def compare(ctx: NodeContext[Any]) -> None: ...

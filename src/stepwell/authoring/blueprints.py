@@ -26,7 +26,7 @@ from stepwell.engine.graph.findings import Finding
 from stepwell.errors import BlueprintError, DefinitionError
 from stepwell.formats.flowcraft import graph_of, parse_document
 from stepwell.formats.mermaid import to_mermaid
-from stepwell.model.blueprints import Graph
+from stepwell.model.blueprints import ALIASES, Graph
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.policies import NO_RETRY, Retry
 
@@ -62,8 +62,10 @@ class NodeKeywords(RouteKeywords, total=False):
 class BatchKeywords(TypedDict, total=False):
     """The options of a batch. At most `concurrency` items run at a time; with `chunk_size` the next so many begin when
     those before have ended. `output_key` keeps the results in the state, too. `retry` and `timeout` are an item's.
-    The first failure fails the batch; with `settle`, there is `{"value"}` or `{"error"}` for each item."""
+    The first failure fails the batch; with `settle`, there is `{"value"}` or `{"error"}` for each item. `uses` is the
+    worker's name in the JSON."""
 
+    uses: str
     output_key: str
     concurrency: int
     chunk_size: int
@@ -188,7 +190,7 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         """Do `worker` for each item of a list, which `over` names as `inputs` do. The output is the list of results, in
         order. See `BatchKeywords` for the options."""
         _check_options(options, BatchKeywords, f"batch {id!r}")
-        name = self._name(worker, None, id)
+        name = self._name(worker, options.get("uses"), id)
         output_key = options.get("output_key")
         scatter, gather = f"{id}_scatter", f"{id}_gather"
         params = {
@@ -363,6 +365,11 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         name = uses or implementation_name(implementation)
         if not name:
             raise DefinitionError(f"node {id!r}: {implementation!r} has no name of its own; give uses=")
+        if uses is None and name in ALIASES:
+            raise DefinitionError(
+                f"node {id!r}: {name!r} is the name of a built-in node, whose place this would take in the whole "
+                f"blueprint; give another name by uses="
+            )
         checked_implementation(name, implementation)
         present = self.implementations.setdefault(name, implementation)
         if present is not implementation:
