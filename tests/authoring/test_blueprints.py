@@ -206,6 +206,15 @@ class TestBuiltIns:
         ]
         assert flow.lint() == []
 
+    def test_the_results_of_a_batch_go_by_its_id(self) -> None:
+        flow = Blueprint("f", result={"first": "one", "second": "two"}).batch("one", fetch, over="items")
+        flow.batch("two", fetch, over="one").edge("one", "two").batch("items", fetch, over="items")
+
+        keys = [node["params"].get("outputKey") for node in nodes(flow) if node["uses"] == "batch-gather"]
+        assert keys == ["one", "two", None]  # the last would change what it reads
+        assert flow.document["metadata"]["output"] == {"first": "one_gather", "second": "two_gather"}
+        assert flow.graph.output == flow.document["metadata"]["output"]
+
     def test_edges_that_leave_a_loop_are_taken_when_it_ends(self) -> None:
         flow = (
             Blueprint("f")

@@ -218,3 +218,15 @@ def test_each_iteration_goes_on_with_what_the_last_one_gave() -> None:
     flow.node("begin", "start").node("add", increment).edge("begin", "add")
 
     assert play(flow, 1).result == 5
+
+
+def test_the_results_of_a_batch_can_be_named_as_nodes_are() -> None:
+    async def double(ctx: NodeContext[int]) -> int:
+        return 2 * ctx.input
+
+    flow = Blueprint[Any, Any]("f", result={"all": "each", "sum": "sum"}).batch("each", double, over="items")
+    flow.set("head", first="each[0]").node("sum", lambda ctx: sum(ctx.input), uses="sum", inputs="each")
+    flow.edge("each", "head").edge("head", "sum")
+
+    assert play(flow, {"items": [1, 2]}).result == {"all": [2, 4], "sum": 6}
+    assert flow.lint(keys=["items"]) == []

@@ -61,7 +61,8 @@ class NodeKeywords(RouteKeywords, total=False):
 
 class BatchKeywords(TypedDict, total=False):
     """The options of a batch. At most `concurrency` items run at a time; with `chunk_size` the next so many begin when
-    those before have ended. `output_key` keeps the results in the state, too. `retry` and `timeout` are an item's.
+    those before have ended. `output_key` is the key of the state that has the results, too: by default the batch's id,
+    so that it can be named as nodes are. `retry` and `timeout` are an item's.
     The first failure fails the batch; with `settle`, there is `{"value"}` or `{"error"}` for each item. `uses` is the
     worker's name in the JSON."""
 
@@ -191,7 +192,7 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         order. See `BatchKeywords` for the options."""
         _check_options(options, BatchKeywords, f"batch {id!r}")
         name = self._name(worker, options.get("uses"), id)
-        output_key = options.get("output_key")
+        output_key = options.get("output_key") or (id if over.partition(".")[0] != id else None)
         scatter, gather = f"{id}_scatter", f"{id}_gather"
         params = {
             "workerUsesKey": name,
@@ -272,6 +273,11 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         document = dict(self._document)
         if self._batches or self._loops:
             document["edges"] = self._wired_edges()
+        if self._batches and "output" in document.get("metadata", {}):
+            document["metadata"] = {
+                **document["metadata"],
+                "output": self._wired_output(document["metadata"]["output"]),
+            }
         return document
 
     @property
@@ -380,6 +386,11 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
         if self.subflows.setdefault(blueprint.id, blueprint) is not blueprint:
             raise DefinitionError(f"node {id!r}: another blueprint is called {blueprint.id!r}; give one another id")
         return blueprint.id
+
+    def _wired_output(self, output: Any) -> Any:
+        if isinstance(output, dict):
+            return {key: self._wired_output(name) for key, name in output.items()}
+        return f"{output}_gather" if output in self._batches else output
 
     def _wired_edges(self) -> list[Json]:
         """Edges of a batch are those of its two nodes; edges that leave a loop are taken when it ends. Those that begin
