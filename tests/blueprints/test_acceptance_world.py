@@ -193,11 +193,11 @@ def test_24_a_transform_beside_a_mapping_gives_the_same_on_any_worker(realm: Rea
 
 @pytest.mark.parametrize("delays", [{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": 0, "b": 0}])
 def test_25_the_input_of_a_join_does_not_depend_on_who_comes_first(realm: Realm, delays: dict[str, int]) -> None:
-    async def wait(ctx: NodeContext[Any]) -> str:
+    async def arrive(ctx: NodeContext[Any]) -> str:
         await asyncio.sleep(delays[ctx.node_id])
         return ctx.node_id
 
-    flow: Flow = Blueprint("joined").node("a", wait).node("b", wait).node("c", echo).edge("b", "c").edge("a", "c")
+    flow: Flow = Blueprint("joined").node("a", arrive).node("b", arrive).node("c", echo).edge("b", "c").edge("a", "c")
 
     async def body() -> None:
         async with realm.working(flow) as app:
