@@ -157,12 +157,14 @@ def _is_around(reading: Reading, outer: str, inner: str) -> bool:
 
 def _distance(reading: Reading, loop: str) -> int:
     """How far the controller, or where its body begins, is from the nodes that begin the run; if none of them leads
-    there, from the first node of the knot that the loop is in."""
+    there, from those by which the knot that the loop is in is entered; if nothing leads into it, from its first."""
     wanted = {loop, *(link.target for link in reading.out_of(loop) if link.action == "continue")}
-    knot = _body(reading, loop, set())
+    knot = {loop, *_body(reading, loop, set())}
     declared = reading.metadata.get("cycleEntryPoints") or []
     first = next(id for id in [*declared, *reading.vertices] if id in knot)
-    for reached in ({id for id in reading.vertices if not reading.into(id) and not reading.served_by(id)}, {first}):
+    begins = {id for id in reading.vertices if not reading.into(id) and not reading.served_by(id)}
+    entered = {link.target for link in reading.links if link.target in knot and link.source not in knot}
+    for reached in (begins, entered, {first}):
         for distance in range(len(reading.vertices)):
             if reached & wanted:
                 return distance
