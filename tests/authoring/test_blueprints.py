@@ -433,6 +433,18 @@ class TestIncluding:
         with pytest.raises(BlueprintError, match=r"edges\[0\].target: no node is called 'b'"):
             Stepwell("memory://", include=[Blueprint("f").node("a", fetch).edge("a", "b")])
 
+    def test_an_app_refuses_expressions_that_do_not_parse_and_loops_that_overlap(self) -> None:
+        wrong = Blueprint("wrong").node("a", fetch).edge("a", "a", condition="a ===")
+        with pytest.raises(BlueprintError, match=r"'wrong':\n  edges\[0\].condition: expression 'a ===', column 6"):
+            Stepwell("memory://", include=[wrong])
+        with pytest.raises(BlueprintError, match="blueprint 'wrong'"):
+            Stepwell("memory://", include=[Blueprint("outer").subflow("s", wrong)])
+
+        overlap = Blueprint("f").node("a", fetch).node("b", fetch)
+        overlap.loop("x", start="a", end="b", condition="true").loop("y", start="b", end="a", condition="true")
+        with pytest.raises(BlueprintError, match="the loops of 'y' and 'x' overlap"):
+            Stepwell("memory://", include=[overlap])
+
     def test_an_app_refuses_two_blueprints_of_one_id(self) -> None:
         first, second = Blueprint("f").node("a", fetch), Blueprint("f").node("b", fetch)
         second.__module__ = "elsewhere"

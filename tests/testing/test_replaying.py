@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from stepwell import Codec, Context, Retry, Signal, StepError, step, workflow
+from stepwell import Blueprint, Codec, Context, Retry, Signal, StepError, step, workflow
 from stepwell.authoring.registry import Registry
 from stepwell.runtime.replaying import ReplayReport, replay_frames
-from stepwell.testing import StepwellTest
+from stepwell.testing import StepwellTest, replay
 
 Body = Callable[..., Any]
 
@@ -214,3 +214,22 @@ async def test_a_run_that_was_cancelled_before_its_time_to_begin_replays(stepwel
     report = await stepwell.app.runs.replay("order-8")
 
     assert (await handle.status(), report.error) == ("cancelled", None)
+
+
+def test_a_run_whose_blueprint_cannot_be_read_any_more_is_told() -> None:
+    """Such as one whose expressions an earlier version understood."""
+    flow = Blueprint("f").set("one", a="1 + 1").wait("ask").edge("one", "ask")
+
+    async def body(test: StepwellTest) -> bytes:
+        handle = await test.start(flow, {})
+        await test.sleep("1s")
+        return await test.app.runs.export(handle.id)
+
+    with StepwellTest() as test:
+        export = test.drive(body(test))
+    report = replay(export.replace(b"1 + 1", b"1 +++"), flow)
+
+    assert not report.is_ok
+    assert report.error is not None
+    assert report.error.startswith("expression '1 +++', column")
+    assert not report.is_missing_code

@@ -18,6 +18,7 @@ from msgspec import Raw, Struct
 
 from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.bound import BoundStep
+from stepwell.authoring.checking import check_blueprint
 from stepwell.authoring.implementations import Implementation, found_implementations
 from stepwell.authoring.nodes import Middleware
 from stepwell.authoring.snapshots import made_snapshot
@@ -65,6 +66,7 @@ class Registry:
         self.middleware = tuple(middleware)
         self.plans: dict[Any, Plan] = {}
         self._snapshots: dict[Any, tuple[Graph, Raw]] = {}
+        self._checked: dict[Blueprint[Any, Any], Graph] = {}
         self._implementations: dict[str, Implementation] = {}
         self._workflows: dict[str, dict[str, Definition[Any, Any]]] = {}
         self._types: dict[WorkflowRef[Any, Any], WorkflowTypes] = {}
@@ -79,8 +81,9 @@ class Registry:
 
         `BlueprintError` for a blueprint with mistakes: they shall not wait until somebody starts it.
         """
-        if isinstance(workflow, Blueprint):
-            workflow.graph  # noqa: B018 - read, so that it is checked
+        if isinstance(workflow, Blueprint) and self._checked.get(workflow) is not workflow.graph:
+            check_blueprint(workflow)
+            self._checked[workflow] = workflow.graph
         versions = self._workflows.setdefault(workflow.id, {})
         present = versions.get(workflow.spec.version)
         if present is not None and present is not workflow and present.origin != workflow.origin:

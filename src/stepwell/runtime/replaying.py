@@ -22,7 +22,7 @@ from stepwell.engine.graph.outcome import MissingImplementationError
 from stepwell.engine.mismatch import Difference
 from stepwell.engine.prefix import generation_start
 from stepwell.engine.program import Cancelled, Completed, Continue, Failed, Line, Outcome, Program, StepCommand
-from stepwell.errors import ActivationError, SpinError
+from stepwell.errors import ActivationError, DefinitionError, SpinError
 from stepwell.model.entries import Created, Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.runs import Status, Wait
@@ -83,7 +83,9 @@ def replay_frames(
     try:
         program = program_of(workflow, registry, fold.origin, impure_check=True)
     except MissingImplementationError as missing:
-        return _missing(run, workflow, fold, str(missing))
+        return _unmade(run, workflow, fold, str(missing), is_missing_code=True)
+    except DefinitionError as wrong:  # the blueprint that the run is pinned to
+        return _unmade(run, workflow, fold, str(wrong))
     asked: Mapping[CommandId, int] = {}
     if isinstance(program, FunctionProgram):
         program.loop.fast = False
@@ -122,7 +124,10 @@ def replay_frames(
     return report
 
 
-def _missing(run: RunId, workflow: Definition[Any, Any], fold: Fold, error: str) -> ReplayReport:
+def _unmade(
+    run: RunId, workflow: Definition[Any, Any], fold: Fold, error: str, *, is_missing_code: bool = False
+) -> ReplayReport:
+    """Of a run for which there is no program."""
     why, _, cure = error.partition("; ")
     return ReplayReport(
         run=run,
@@ -131,7 +136,7 @@ def _missing(run: RunId, workflow: Definition[Any, Any], fold: Fold, error: str)
         entries=0,
         error=error,
         difference=Difference(why=why, cure=cure),
-        is_missing_code=True,
+        is_missing_code=is_missing_code,
     )
 
 
