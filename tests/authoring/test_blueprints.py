@@ -404,6 +404,16 @@ class TestIncluding:
         assert found_implementations([self.module(join=helper, own=self.owned("own"))]).keys() == {"own"}
         assert found_implementations([helper]) == found_implementations([{"join": helper}]) == {"join": helper}
 
+    def test_functions_that_no_node_uses_may_be_anything(self) -> None:
+        def main() -> None: ...
+
+        main.__module__ = "shop"
+        document = {"id": "f", "nodes": [{"id": "a", "uses": "own", "params": {"workerUsesKey": [1]}}]}
+        flow = Blueprint.from_json(document, include=[self.module(own=self.owned("own"), main=main)])
+
+        assert "main" in flow.implementations
+        Stepwell("memory://", include=[flow])
+
     def test_dicts_name_what_they_hold(self) -> None:
         assert found_implementations([{"a": fetch, "b": compare}]) == {"a": fetch, "b": compare}
 

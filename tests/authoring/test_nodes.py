@@ -18,6 +18,7 @@ from stepwell import (
     NodeContext,
     NodeResult,
     Retry,
+    Stepwell,
     current_step,
     step,
 )
@@ -231,7 +232,7 @@ class TestFunctions:
             return 1
 
         with pytest.raises(DefinitionError, match=r"takes nothing; write it as f\(ctx: NodeContext\)"):
-            play(one(nothing))
+            Stepwell("memory://", include=[one(nothing)])
 
     def test_without_retry_there_is_one_attempt(self) -> None:
         async def fail(ctx: NodeContext[Any]) -> None:
@@ -404,7 +405,13 @@ class TestClasses:
                 return prepared
 
         with pytest.raises(DefinitionError, match="exec is a plain function, so it runs in a thread; prep must be one"):
-            play(one(Mixed))
+            Stepwell("memory://", include=[one(Mixed)])
+
+    def test_annotations_are_resolved_when_the_app_is_built(self) -> None:
+        def wrong(ctx: NodeContext[Nowhere]) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+        with pytest.raises(DefinitionError, match="Nowhere"):
+            Stepwell("memory://", include=[one(wrong)])
 
     def test_plain_phases_of_an_async_class_are_fine(self) -> None:
         class Mixed:

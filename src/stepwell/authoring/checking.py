@@ -6,12 +6,14 @@ from itertools import islice
 from typing import Any
 
 from stepwell.authoring.blueprints import Blueprint
+from stepwell.authoring.nodework import NodeBinder
+from stepwell.authoring.workflows import WorkflowRef
 from stepwell.engine.graph.analysis import loop_bodies
 from stepwell.engine.graph.findings import Subject
 from stepwell.engine.graph.lint_expressions import expressions
 from stepwell.errors import BlueprintError
 from stepwell.formats.flowcraft import MAX_MISTAKES
-from stepwell.model.blueprints import Graph
+from stepwell.model.blueprints import Graph, Node
 
 
 def check_blueprint(blueprint: Blueprint[Any, Any]) -> None:
@@ -27,6 +29,16 @@ def check_blueprint(blueprint: Blueprint[Any, Any]) -> None:
         if wrong:
             mistakes = list(islice(wrong, MAX_MISTAKES))
             raise BlueprintError("\n  ".join([f"blueprint {item.id!r}:", *mistakes]), mistakes=mistakes)
+
+
+def check_implementations(blueprint: Blueprint[Any, Any], bind: NodeBinder) -> None:
+    """`DefinitionError` for code that no node can be made of, and for annotations that mean nothing here. Only what
+    nodes use is looked at: a module that was included has other functions, too."""
+    for item in blueprint.all_blueprints():
+        used = {name for node in item.graph.nodes for name in (node.uses, str(node.params.get("workerUsesKey")))}
+        for name, implementation in item.implementations.items():
+            if name in used and not isinstance(implementation, WorkflowRef):
+                bind(Node(id=name, uses=name), implementation)
 
 
 def _has_more_than_form(graph: Graph) -> bool:

@@ -18,9 +18,10 @@ from msgspec import Raw, Struct
 
 from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.bound import BoundStep
-from stepwell.authoring.checking import check_blueprint
+from stepwell.authoring.checking import check_blueprint, check_implementations
 from stepwell.authoring.implementations import Implementation, found_implementations
 from stepwell.authoring.nodes import Middleware
+from stepwell.authoring.nodework import NodeBinder
 from stepwell.authoring.snapshots import made_snapshot
 from stepwell.authoring.steps import Step
 from stepwell.authoring.workflows import Definition, Workflow, WorkflowRef
@@ -83,6 +84,7 @@ class Registry:
         """
         if isinstance(workflow, Blueprint) and self._checked.get(workflow) is not workflow.graph:
             check_blueprint(workflow)
+            check_implementations(workflow, NodeBinder(self.codec, self.middleware, self.bind))
             self._checked[workflow] = workflow.graph
         versions = self._workflows.setdefault(workflow.id, {})
         present = versions.get(workflow.spec.version)
