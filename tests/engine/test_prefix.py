@@ -275,6 +275,13 @@ def test_a_child_that_completed_after_the_cut_is_a_value_too() -> None:
     assert kept(journal(*entries), C("a")) == [entries[0], entries[1], entries[3]]
 
 
+def test_a_child_whose_end_came_before_its_confirmation_is_a_value_and_counts_as_started() -> None:
+    entries = [started("c"), ended("c"), done("a")]
+    assert kept(journal(*entries)) == [*entries, Confirmed(id=C("c"))]
+    assert kept(journal(*entries), C("a")) == [*entries[:2], Confirmed(id=C("c"))]
+    assert kept(journal(*entries, Confirmed(id=C("c")))) == [*entries, Confirmed(id=C("c"))]
+
+
 def test_a_child_that_failed_or_was_sent_something_after_the_cut_starts_again() -> None:
     begin = [started("c"), Confirmed(id=C("c")), done("a")]
     child = child_run_id(RUN, 1, C("c"), SEED)

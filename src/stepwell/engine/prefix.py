@@ -101,7 +101,7 @@ def settled_prefix(
     entries = [entry for frame in kept for entry in frame.entries] + late
     rule = _Rule(entries, base, edits or {})
     result = [structs.replace(frame, entries=rule.applied(frame.entries)) for frame in kept]
-    last = rule.applied(late)
+    last = (*rule.applied(late), *rule.implied)
     if rule.is_paused:
         last = (_resume(frames[-1].at), *last)
     if last:
@@ -265,7 +265,10 @@ class _Rule:
                     self._steps.add(id)
                 case _:
                     pass
-        self._acts = {id for id, entry in intended.items() if id in confirmed and _is_done(entry)}
+        # A child that has ended was started, although nobody lived to note it; the body may still wait for that.
+        self.implied = tuple(Confirmed(id=id) for id in intended if id in ended and id not in confirmed)
+        known = {*confirmed, *(entry.id for entry in self.implied)}
+        self._acts = {id for id, entry in intended.items() if id in known and _is_done(entry)}
         refused = {id for id, entry in confirmed.items() if entry.failure is not None}
         self._redone = {id for id in self._acts if id not in refused and id not in ended and _is_bound(intended[id])}
         # A cancel that went to a child which is started again must go to the new one.
