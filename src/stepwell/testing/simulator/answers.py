@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -29,8 +30,9 @@ TIMEOUT = "timeout"
 
 
 async def answer(app: Stepwell, run: str, plan: Graph, number: int, how: str, id: str) -> None:
-    """Answer one of the visits that wait, the `number`-th if there are so many: as the script says; `twice` by two
-    clients; or with an `other` output. `anybody`: any node that ever waits, whether or not it does now."""
+    """Answer one of the visits that wait, the `number`-th if there are so many: as the script says; or with an `other`
+    output; `twice`, at the same time; by `rivals`, who answer differently. `anybody`: any node that ever waits, whether
+    or not it does now."""
     case = case_of(plan)
     if how == "anybody":
         visits = [name.partition("/")[2].translate(CODES) for name in case.script]
@@ -39,8 +41,23 @@ async def answer(app: Stepwell, run: str, plan: Graph, number: int, how: str, id
     if not visits:
         return
     visit = visits[number % len(visits)]
-    for _ in range(2 if how == "twice" else 1):
-        await give(app, run, case, visit, id=id, other=id if how == "other" else None)
+    gives = [give(app, run, case, visit, id=id, other=output) for output in _outputs(how, id)]
+    for outcome in await asyncio.gather(*gives, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _outputs(how: str, id: str) -> list[str | None]:
+    """What is answered at the same time; None stands for what the script says."""
+    match how:
+        case "other":
+            return [id]
+        case "twice":
+            return [None, None]
+        case "rivals":
+            return [None, id]
+        case _:
+            return [None]
 
 
 async def give(app: Stepwell, run: str, case: Case, visit: str, *, id: str, other: str | None = None) -> bool:

@@ -100,10 +100,9 @@ class Endings:
         if isinstance(states, Exception):
             self._wrong(8, run, f"its nodes cannot be shown: {states}")
             return
-        executed = [execution.step for execution in self._ledger.executions if execution.run == run]
         wrong = [*wrong_course(states), *wrong_answers(entries)]
         if ended.status in ("completed", "failed"):
-            wrong += [*wrong_nodes(plan, entries, states[-1]), *wrong_steps(plan, entries, executed)]
+            wrong += [*wrong_nodes(plan, entries, states[-1]), *wrong_steps(plan, entries)]
         for text in wrong:
             self._wrong(7, run, text)
 

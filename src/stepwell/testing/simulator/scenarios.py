@@ -10,7 +10,7 @@ from stepwell.testing.simulator.plans import GRAPH, SIGNALS, Do, Graph, Plan, Se
 
 FAULTY_MS = 90_000
 """Faults begin within this time, and have ended soon after it."""
-ANSWERS = ("", "", "", "twice", "other", "anybody")
+ANSWERS = ("", "", "", "twice", "rivals", "other", "anybody")
 """How nodes that wait are answered: see `answers.answer`."""
 
 _SHARE = 0.28
