@@ -214,6 +214,8 @@ def strict(operator: str, left: Any, right: Any) -> Any:
         case "==" | "!=":
             nothing = kind(left) in NOTHING and kind(right) in NOTHING
             return (same or nothing) == (operator == "==")
+        case "<" | "<=" | ">" | ">=" if left is UNSET or right is UNSET:
+            return False
         case "<" | "<=" | ">" | ">=" if alike and kind(left) in ("number", "string"):
             return (left < right) == (operator[0] == "<") if not same else operator[1:] == "="
         case "in" if isinstance(right, dict) and type(left) in (str, int, float):

@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import UNSET
+
 from stepwell.engine.expressions.values import equal, finite, is_nullish, is_number, key_of, kind, numeral, text_of
 from stepwell.engine.expressions.work import Refusal, Work
 
@@ -87,6 +89,8 @@ def _comparison(sign: str) -> Operation:
     def run(_work: Work, left: Any, right: Any) -> Any:
         if type(left) in _NUMBERS and type(right) in _NUMBERS:
             return compute(left, right)
+        if left is UNSET or right is UNSET:
+            return False  # as in JavaScript: conditions ask for keys that are not written yet
         return compare(sign, left, right)
 
     return run
