@@ -467,7 +467,8 @@ class Machine:
         try:
             nodes = [plan.dynamic(self.program.host.node(raw)) for raw in outcome.nodes]
             for node in nodes:
-                if node.id in plan.by_id or node.id in scope.space.latest:
+                former = scope.space.latest.get(node.id)
+                if node.id in plan.by_id or (former is not None and former.status in ("running", "waiting")):
                     raise BlueprintError(f"dynamic node {node.id!r}: there is a node of that id; give it another")
         except BlueprintError as error:
             self.fail_routing(visit, error)
