@@ -132,6 +132,10 @@ class TestNodes:
 
         assert len(Blueprint("f").node("a", compare).node("b", other(), uses="other").implementations) == 2
 
+    def test_a_child_run_has_options_of_its_own(self) -> None:
+        with pytest.raises(DefinitionError, match="node 'a' is a run of its own: say retry= where the workflow is"):
+            Blueprint("f").node("a", ship, retry=Retry())
+
     def test_what_the_json_cannot_say_is_refused(self) -> None:
         for retry in (Retry(on=(ValueError,)), Retry(jitter=0.5)):
             with pytest.raises(DefinitionError, match=r"node 'a': a blueprint has no place for Retry\(on=\)"):

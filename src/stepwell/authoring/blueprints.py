@@ -20,7 +20,7 @@ from stepwell.authoring.implementations import (
 )
 from stepwell.authoring.lint_blueprints import lint_document
 from stepwell.authoring.messages import Event, Signal
-from stepwell.authoring.workflows import Definition, DefinitionKeywords, workflow_spec
+from stepwell.authoring.workflows import Definition, DefinitionKeywords, WorkflowRef, workflow_spec
 from stepwell.engine.graph.analysis import Analysis, analyze
 from stepwell.engine.graph.findings import Finding
 from stepwell.errors import BlueprintError, DefinitionError
@@ -168,6 +168,8 @@ class Blueprint(Definition[In, Out], Generic[In, Out]):
                 raise DefinitionError(f"node {id!r} is a subflow, which has no option {wrong[0]!r}; its own nodes have")
             params = {"blueprintId": self._inner(id, implementation)}
             return self._add(id, "subflow", params=params, inputs=options.get("inputs"), config=config)
+        if isinstance(implementation, WorkflowRef) and (wrong := sorted({"retry", "timeout"} & set(options))):
+            raise DefinitionError(f"node {id!r} is a run of its own: say {wrong[0]}= where the workflow is defined")
         name = self._name(implementation, options.get("uses"), id)
         return self._add(id, name, params=options.get("params"), inputs=options.get("inputs"), config=config)
 
