@@ -14,21 +14,20 @@ import msgspec
 from msgspec import Raw
 
 from stepwell.authoring.blueprints import Blueprint
+from stepwell.authoring.nodework import Recorded
 from stepwell.authoring.programs import Host, child_binding, implementation_of
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.snapshots import graphs_of
 from stepwell.authoring.workflows import WorkflowRef
-from stepwell.codec import Codec
-from stepwell.engine.graph.outcome import Binding, Child, NodeOutcome
+from stepwell.engine.graph.outcome import Binding, Child
 from stepwell.engine.graph.plan import make_plans
 from stepwell.engine.graph.program import GraphProgram, Watches
 from stepwell.engine.graph.state import node_path
 from stepwell.engine.program import Line, Origin
-from stepwell.errors import CodecError, DefinitionError
+from stepwell.errors import DefinitionError
 from stepwell.model.blueprints import Graph, Node
 from stepwell.model.entries import Intended, StartChild
 from stepwell.model.failures import NULL
-from stepwell.model.policies import StepOptions
 
 _ITEM = re.compile(r"\[\d+\]$")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
@@ -58,28 +57,6 @@ def looking_program(
     plan = make_plans(main, others, _Binder(registry, blueprint, acts, _taken(snapshot)))
     host = Host(registry, registry.codec.typed(Any), main.id)
     return GraphProgram(plan, origin, host, snapshot=snapshot, watches=watches)
-
-
-class Recorded:
-    """Stands for an implementation that is not needed: it reads what the journal holds."""
-
-    def __init__(self, node: Node, codec: Codec) -> None:
-        self.options = StepOptions(name=node.id)
-        self._codec = codec
-        self._where = f"the output of node {node.id!r}"
-
-    def decode_result(self, raw: Raw) -> NodeOutcome:
-        """The outcome that a journal holds."""
-        try:
-            return msgspec.json.decode(self._codec.opened(raw, where=self._where), type=NodeOutcome)
-        except msgspec.MsgspecError as error:
-            raise CodecError(f"{self._where}: {error}") from None
-
-    def isolate_args(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], int]:
-        """Nothing is called."""
-        return args, kwargs, 0
 
 
 class _Binder:

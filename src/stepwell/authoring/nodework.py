@@ -51,21 +51,14 @@ class _Shape(Struct, frozen=True):
     __wrapped__: Any
 
 
-class BoundNode:
-    """A node of a blueprint prepared for one app. To the engine and the worker it is a step."""
+class Recorded:
+    """A node whose outcomes are read from a journal; there is no code behind it."""
 
-    __slots__ = ("_codec", "_output", "_returns", "_where", "fn", "is_plain", "options", "step")
+    __slots__ = ("_codec", "_where", "options")
 
-    def __init__(
-        self, node: Node, body: _Body, options: StepOptions, codec: Codec, output: Typed[Any], returns: Any = Any
-    ) -> None:
-        self.options = options
-        self.fn = body
-        self.step = _Shape(body.is_async, body)
-        self.is_plain = body.is_async and options.timeout_ms is None and options.deadline_ms is None
+    def __init__(self, node: Node, codec: Codec, options: StepOptions | None = None) -> None:
+        self.options = options or StepOptions(name=node.id)
         self._codec = codec
-        self._output = output
-        self._returns = returns
         self._where = f"the output of node {node.id!r}"
 
     def decode_result(self, raw: Raw) -> NodeOutcome:
@@ -75,16 +68,32 @@ class BoundNode:
         except msgspec.MsgspecError as error:
             raise CodecError(f"{self._where}: {error}") from None
 
-    def isolate_result(self, value: Any) -> tuple[Raw, NodeOutcome]:
-        """The payload of what the node's code gave, and the outcome as the program sees it."""
-        outcome = self._outcome(value)
-        return self._codec.sealed(msgspec.json.encode(outcome)), outcome
-
     def isolate_args(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any], int]:
         """A node's call is made for it alone."""
         return args, kwargs, 0
+
+
+class BoundNode(Recorded):
+    """A node of a blueprint prepared for one app. To the engine and the worker it is a step."""
+
+    __slots__ = ("_output", "_returns", "fn", "is_plain", "step")
+
+    def __init__(
+        self, node: Node, body: _Body, options: StepOptions, codec: Codec, output: Typed[Any], returns: Any = Any
+    ) -> None:
+        super().__init__(node, codec, options)
+        self.fn = body
+        self.step = _Shape(body.is_async, body)
+        self.is_plain = body.is_async and options.timeout_ms is None and options.deadline_ms is None
+        self._output = output
+        self._returns = returns
+
+    def isolate_result(self, value: Any) -> tuple[Raw, NodeOutcome]:
+        """The payload of what the node's code gave, and the outcome as the program sees it."""
+        outcome = self._outcome(value)
+        return self._codec.sealed(msgspec.json.encode(outcome)), outcome
 
     def _outcome(self, value: Any) -> NodeOutcome:
         if type(value) is not Reply:
