@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from stepwell import Blueprint, NodeContext, NodeResult, RunError, Stepwell
+from stepwell.testing import StepwellTest
 
 
 async def bring(ctx: NodeContext[object]) -> NodeResult:
@@ -56,3 +57,26 @@ def test_a_node_that_is_brought_cannot_have_the_id_of_one_that_is_there() -> Non
                 await (await app.start(flow, None)).result(timeout=5)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        (
+            [{"id": "x", "uses": "count"}, {"id": "x", "uses": "count"}],
+            "two of them are called 'x'; give each its own id",
+        ),
+        ([{"id": "x", "uses": "set", "params": {"values": {"a": "1 +++"}}}], "dynamic node 'x': expression '1 +++'"),
+    ],
+)
+def test_nodes_that_are_no_good_fail_the_one_that_brings_them(nodes: list[dict[str, object]], expected: str) -> None:
+    async def bring_these(ctx: NodeContext[object]) -> NodeResult:
+        return NodeResult(dynamic_nodes=nodes)
+
+    flow = Blueprint[None, object]("wrong").node("bring", bring_these)
+    flow.implementations["count"] = count
+
+    with StepwellTest() as test:
+        error = test.run_sync(flow, None, timeout="1h").error
+    assert error.message.startswith("node 'bring': ")
+    assert expected in error.message

@@ -465,11 +465,10 @@ class Machine:
         """Visit the nodes that a result brought. False: they are no good, and the visit has failed."""
         scope, plan = visit.scope, visit.scope.space.plan
         try:
-            nodes = [plan.dynamic(self.program.host.node(raw)) for raw in outcome.nodes]
-            for node in nodes:
-                former = scope.space.latest.get(node.id)
-                if node.id in plan.by_id or (former is not None and former.status in ("running", "waiting")):
-                    raise BlueprintError(f"dynamic node {node.id!r}: there is a node of that id; give it another")
+            nodes = plan.dynamic_nodes(self.program.host.node(raw) for raw in outcome.nodes)
+            for former in (scope.space.latest.get(node.id) for node in nodes):
+                if former is not None and former.status in ("running", "waiting"):
+                    raise BlueprintError(f"dynamic node {former.node.id!r}: there is one of that id; give it another")
         except BlueprintError as error:
             self.fail_routing(visit, error)
             return False

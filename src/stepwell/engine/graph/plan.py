@@ -11,7 +11,7 @@ from enum import IntEnum
 from stepwell.engine.expressions import Expression, compile_expression
 from stepwell.engine.graph.analysis import analyze, loop_bodies
 from stepwell.engine.graph.outcome import Bind, Binding
-from stepwell.errors import BlueprintError
+from stepwell.errors import BlueprintError, ExpressionError
 from stepwell.model.blueprints import BuiltIn, Edge, Graph, Node
 
 MAX_ITERATIONS = 10_000
@@ -176,6 +176,20 @@ class Plan:
         made.region = self.root
         self._prepare(made)
         return made
+
+    def dynamic_nodes(self, nodes: Iterable[Node]) -> list[PlanNode]:
+        """Those that a result brings. `BlueprintError` for ids that are not new, and expressions that do not parse."""
+        made: dict[str, PlanNode] = {}
+        for node in nodes:
+            if node.id in self.by_id:
+                raise BlueprintError(f"dynamic node {node.id!r}: there is a node of that id; give it another")
+            if node.id in made:
+                raise BlueprintError(f"dynamic nodes: two of them are called {node.id!r}; give each its own id")
+            try:
+                made[node.id] = self.dynamic(node)
+            except ExpressionError as error:
+                raise BlueprintError(f"dynamic node {node.id!r}: {error}") from None
+        return list(made.values())
 
     # --- building
 
