@@ -174,7 +174,7 @@ def _graph_action(choice: Random) -> Action:
     kinds = ("answer",) * 8 + ("pause", "resume", "cancel", "terminate", "attach", "fork", "retry", "look")
     kind = choice.choice((*kinds, "restart", "delete"))
     detail = choice.choice(ANSWERS) if kind == "answer" else ""
-    return Action(choice.randrange(choice.choice((2_000, 20_000, FAULTY_MS))), kind, detail)
+    return Action(choice.randrange(choice.choice((600, 2_000, 20_000, FAULTY_MS))), kind, detail)
 
 
 def plain_scenario(seed: int) -> Scenario:

@@ -89,7 +89,7 @@ class Witness:
         if claim_identity(Claim(journal.last_writer)) == execution.identity:
             if journal.ended is not None:
                 self.report(5, execution.run, f"step {execution.step} is started although the run has ended")
-            elif journal.has_outcome(execution.step):
+            elif head.owner == journal.last_writer and journal.has_outcome(execution.step):
                 self.report(2, execution.run, f"step {execution.step} is executed again, and its result is durable")
         if journal.created.not_before > self._clock.now() + _TOLERANCE_MS:
             self.report(7, execution.run, f"step {execution.step} is started before the run may begin")
