@@ -105,6 +105,7 @@ class Flow:
         self.counts: dict[str, int] = {}
         self.batches: dict[str, list[Json]] = {}
         self.spawned: dict[str, list[State]] = {}
+        self.brought: set[str] = set()
 
     def run(self) -> None:
         scope = Scope(None, None)
@@ -333,8 +334,9 @@ class Flow:
 
     def _run_spawned(self, reply: Reply) -> None:
         gather = reply.output.get("gatherNodeId") if isinstance(reply.output, dict) else None
-        if any(node["id"] in self.reading.vertices for node in reply.nodes):
+        if any(node["id"] in self.reading.vertices and node["id"] not in self.brought for node in reply.nodes):
             raise ValueError("a dynamic node has the id of another")
+        self.brought.update(node["id"] for node in reply.nodes)  # in a loop they come again
         for node in reply.nodes:
             made = Vertex(
                 node["id"], node["uses"], node.get("params") or {}, node.get("inputs"), node.get("config") or {}
