@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 
 from tests.mutations.engines import ENGINES
+from tests.mutations.graphs import GRAPHS
 from tests.mutations.hunting import Found, hunt
 from tests.mutations.reverted import REVERTED
 from tests.mutations.runtimes import RUNTIMES
 from tests.mutations.stores import STORES
 
-MUTATIONS = {mutation.name: mutation for mutation in (*STORES, *ENGINES, *RUNTIMES, *REVERTED)}
+MUTATIONS = {mutation.name: mutation for mutation in (*STORES, *ENGINES, *GRAPHS, *RUNTIMES, *REVERTED)}
 
 _MEASURED = Path(__file__).with_name("measured.json")
 

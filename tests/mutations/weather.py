@@ -38,6 +38,7 @@ from stepwell.testing.simulator.scenarios import (
     Scenario,
     Settings,
     Slow,
+    graph_script,
     poison_scenario,
     random_scenario,
 )
@@ -387,6 +388,16 @@ def _fault(choice: Random, at: int) -> Fault:
             return Flaky(at, ms, choice.choice(("before", "after", "twice", "late", "dies")), choice.choice((0.1, 0.3)))
 
 
+def graphs(seed: int) -> Scenario:
+    """Blueprints whose nodes take time, and nothing else; many of them with something that goes wrong."""
+    choice = Random(f"graphs weather {seed}")
+    scenario = random_scenario(seed)
+    runs = tuple(structs.replace(graph_script(choice, script), at=0, delay_ms=0) for script in scenario.runs)
+    runs = tuple(structs.replace(script, plan=structs.replace(script.plan, slow=True)) for script in runs)
+    settings = structs.replace(scenario.settings, concurrency=20)
+    return structs.replace(scenario, settings=settings, runs=runs)
+
+
 WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "random": random_scenario,
     "stormy": stormy,
@@ -410,4 +421,5 @@ WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "clocks": clocks,
     "undoing": undoing,
     "news": news,
+    "graphs": graphs,
 }
