@@ -17,6 +17,7 @@ from stepwell.testing.simulator.flowing import expected, unasked, wrong_answers,
 from stepwell.testing.simulator.graphs import WORKER, blueprint_of, case_of, plan_in
 from stepwell.testing.simulator.oracle import fits, may_raise, may_return
 from stepwell.testing.simulator.plans import GRAPH, Do, Graph, Plan
+from stepwell.testing.simulator.reports import report
 from stepwell.testing.simulator.scenarios import (
     ANSWERS,
     Action,
@@ -111,6 +112,16 @@ def test_blueprints_shrink() -> None:
     smallest = shrink(played(Graph(7, 20, slow=True, kills=True)), found, judge=lambda _: found)
 
     assert smallest.runs[0].plan == Graph(7, 1)
+
+
+def test_a_report_tells_the_blueprint() -> None:
+    verdict = simulate(played(WAITING))
+    verdict.violation = Violation(7, "r0", "wrong")
+    lines = [line.strip() for line in report(verdict)]
+    told = lines[lines.index("the blueprint of r0:") :]
+
+    assert f"{WAIT}: wait" in told
+    assert any(line.startswith(f"answers to graph/{WAIT}: [") for line in told)
 
 
 # --- runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -11,8 +12,9 @@ from stepwell.model.durations import format_ms
 from stepwell.model.entries import Entry
 from stepwell.model.ids import RunId
 from stepwell.testing.simulator.files import parts_of
+from stepwell.testing.simulator.graphs import case_of, plan_in
 from stepwell.testing.simulator.journals import Journal
-from stepwell.testing.simulator.plans import Plan
+from stepwell.testing.simulator.plans import GRAPH, Graph, Plan
 from stepwell.testing.simulator.scenarios import (
     Action,
     Bells,
@@ -65,6 +67,7 @@ _ACTIONS = {
     "cancel": "cancels {run}{grace}",
     "attach": "starts {run} again",
     "restart": "restarts {run} if it has failed",
+    "answer": "answers a node of {run} that waits{how}",
     "look": "asks why {run} does not move",
 }
 
@@ -103,7 +106,8 @@ def action_text(action: Action, run: str) -> str:
     """What a client does to a run."""
     grace = f", with {_time(int(action.detail))} to clean up" if action.kind == "cancel" and action.detail else ""
     text = _ACTIONS.get(action.kind, f"asks to {action.kind} {{run}}")
-    return f"a client {text.format(run=run, detail=action.detail, grace=grace)}"
+    how = f" ({action.detail})" if action.detail else ""
+    return f"a client {text.format(run=run, detail=action.detail, grace=grace, how=how)}"
 
 
 def fault_text(fault: Fault) -> str:
@@ -177,8 +181,32 @@ def report(verdict: Verdict) -> list[str]:
         lines += ["", f"what workers said{more}:", *_indented(*verdict.log[-_LAST_LINES:])]
     concerned = [RunId(violation.run)] if violation.run in verdict.journals else list(verdict.journals)
     for run in concerned:
-        lines += ["", f"the journal of {run}:", *_indented(*journal_lines(verdict.journals[run]))]
+        journal = verdict.journals[run]
+        if journal.created.workflow == GRAPH:
+            lines += ["", f"the blueprint of {run}:", *_indented(*graph_lines(plan_in(journal.created)))]
+        lines += ["", f"the journal of {run}:", *_indented(*journal_lines(journal))]
     return lines
+
+
+def graph_lines(plan: Graph) -> list[str]:
+    """A random blueprint and its subflows, a node or an edge on a line, and what its waits are answered."""
+    case = case_of(plan)
+    lines = [f"input {_json(case.input)}"]
+    for document in (case.document, *case.blueprints.values()):
+        nodes = document["nodes"]
+        lines.append(f"{document['id']} {_json(document.get('metadata') or {})}")
+        for node in nodes.values() if isinstance(nodes, dict) else nodes:
+            rest = {name: value for name, value in node.items() if name not in ("id", "uses")}
+            lines.append(f"  {node['id']}: {node['uses']} {_json(rest)}".rstrip())
+        for edge in document["edges"]:
+            rest = {name: value for name, value in edge.items() if name not in ("source", "target")}
+            lines.append(f"  {edge['source']} -> {edge['target']} {_json(rest)}".rstrip())
+    return lines + [f"answers to {name}: {_json(answers)}" for name, answers in case.script.items()]
+
+
+def _json(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return "" if text == "{}" else text
 
 
 def journal_lines(journal: Journal) -> list[str]:
@@ -198,6 +226,7 @@ def _entry_text(entry: Entry) -> str:
     fields = msgspec.json.decode(msgspec.json.encode(entry), type=dict[str, Raw])
     kind = bytes(fields.pop("t")).decode().strip('"')
     fields.pop("seed", None)  # long, and of no use
+    fields.pop("blueprint", None)  # told by itself
     text = f"{kind:9} " + " ".join(f"{name}={bytes(raw).decode()}" for name, raw in fields.items())
     return text.rstrip() if len(text) <= _WIDE else text[: _WIDE - 1] + "…"
 
