@@ -133,10 +133,21 @@ LOOPS = [
         {"value": 4, "outputs": {"m": 4}, "steps": ["a", "e", "e:2", "m", "m:2", "m:3", "m:4", "n", "n:2", "out"]},
     ),
     Sentence(
-        "an edge into the body from outside keeps what it came to",
+        "an edge into the body from outside keeps what it came to, and its value gives way to those of the iteration",
         [const("a", 5), const("x", 9), loop("L", "(n ?? 0) < 2"), count("n"), echo("b"), echo("out")],
         ["a -> L", 'L -> n {"action": "continue"}', "n -> b", "x -> b", "b -> L", "L -> out"],
-        {"value": 9, "steps": ["a", "b", "b:2", "n", "n:2", "out", "x"]},
+        {"value": 2, "steps": ["a", "b", "b:2", "n", "n:2", "out", "x"]},
+    ),
+    Sentence(
+        "the first iteration gets what enters the body, later ones what the end node gave",
+        [
+            const("a", 5),
+            loop("L", "n < 20"),
+            {"id": "d", "uses": "set", "params": {"values": {"n": "input * 2"}}},
+            echo("out"),
+        ],
+        ['L -> d {"action": "continue", "transform": "input.n"}', "d -> L", "a -> d", "L -> out"],
+        {"value": {"n": 20}, "steps": ["a", "out"]},
     ),
     Sentence(
         "an edge out of the body is taken once",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from stepwell.engine.graph.program import GraphProgram
 
 Watch = Callable[[str, dict[str, Any]], None]
+FRESH = 2**32
+"""Added to the place of an edge that this pass through a region took: more than there are edges."""
 BUDGET = 2_000_000
 """How much may follow from one entry: some seconds of computing."""
 
@@ -304,8 +306,10 @@ class Machine:
         if state == TAKEN:
             is_kept = cell.is_made and not is_made and target.node.inputs is not None  # a mapping, but no transform
             is_first = is_made and not cell.is_made and target.node.inputs is not None
-            if is_first or (edge.index > cell.order and not is_kept):
-                cell.order, cell.value, cell.is_made = edge.index, value, is_made
+            # What came into a loop from outside is as old as the loop: what this iteration brings goes before it.
+            order = edge.index + FRESH if edge.meet is scope.region else edge.index
+            if is_first or (order > cell.order and not is_kept):
+                cell.order, cell.value, cell.is_made = order, value, is_made
             if target.is_any:
                 cell.pending = 0
         elif state == FAILED:

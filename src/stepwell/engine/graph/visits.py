@@ -202,7 +202,8 @@ Arrival = tuple[int, Raw | None, bool]
 
 
 class Cell:
-    """A join that waits for edges. `order` is the last taken edge, in the order of definition; -1: none yet.
+    """A join that waits for edges. `order` is the last taken edge, in the order of definition, those from outside of a
+    loop before all others; -1: none yet.
 
     `is_routed`: of a fallback, whether its own edges have come to something.
     """

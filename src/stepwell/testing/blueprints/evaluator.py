@@ -166,10 +166,13 @@ class Flow:
     def join(self, vertex: Vertex, scope: Scope, links: list[Link]) -> tuple[State, list[tuple[Link, Passing]]]:
         """Whether the node runs, and the edges that were taken."""
         found: list[tuple[Link, Passing]] = []
+        older: list[tuple[Link, Passing]] = []  # what came into a loop from outside, for all of its iterations
         for link in links:
             self.settle_from(link.source, scope)
             around = scope.around(self.reading.scope_of(link))
-            found.append((link, around.edges.get(link.index, Passing("skipped"))))
+            passing = around.edges.get(link.index, Passing("skipped"))
+            (found if around is scope else older).append((link, passing))
+        found = older + found
         states = [passing.state for _, passing in found] + self.spawned.get(vertex.id, [])
         taken = [(link, passing) for link, passing in found if passing.state == "taken"]
         if not states or (vertex.join == "any" and taken):
