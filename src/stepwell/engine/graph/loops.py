@@ -27,6 +27,14 @@ class LoopError(StepwellError):
     """A loop that does not come to its end."""
 
 
+def spin_error(blueprint: str, count: int) -> LoopError:
+    """A blueprint did so much at once."""
+    return LoopError(
+        f"the blueprint {blueprint!r} did {count} things at once without any node's work or wait between them; let its "
+        f"loops do work, or end sooner"
+    )
+
+
 def start(machine: Machine, visit: Visit) -> None:
     """The controller is visited: check first, unless the body is entered from outside."""
     run = visit.loop = visit.scope.loops[visit.node.index] = LoopRun(visit)

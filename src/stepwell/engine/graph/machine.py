@@ -128,11 +128,8 @@ class Machine:
 
     def _spins(self) -> None:
         """Loops within loops that only compute: nobody else in this process would get on."""
-        text = (
-            f"the blueprint {self.root.space.plan.graph.id!r} did {BUDGET} things at once without any node's work or "
-            f"wait between them; let its loops do work, or end sooner"
-        )
-        self.halted = self.program.host.failure_of(loops.LoopError(text))
+        error = loops.spin_error(self.root.space.plan.graph.id, BUDGET)
+        self.halted = self.program.host.failure_of(error)
         self._todo.clear()
 
     def later(self, call: Callable[..., None], *args: Any) -> None:
