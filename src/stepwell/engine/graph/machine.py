@@ -91,9 +91,7 @@ class Machine:
         self.running -= 1
         if outcome.set or outcome.delete:
             self._write(visit, outcome)
-        if outcome.nodes and not self._add_dynamic(visit, outcome):
-            pass
-        else:
+        if not outcome.nodes or self._add_dynamic(visit, outcome):
             self.finish(visit, outcome.output, outcome.action)
         self.settle()
 
