@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stepwell.authoring.running import StepContext, current_step
     from stepwell.authoring.steps import Step, step
     from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
-    from stepwell.codec import Codec
+    from stepwell.codec import AesGcm, Codec
     from stepwell.errors import (
         ActivationError,
         BackendError,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivationError",
+    "AesGcm",
     "BackendError",
     "Blob",
     "Blueprint",
@@ -113,7 +114,7 @@ _MODULES = {
     "stepwell.authoring.running": ("StepContext", "current_step"),
     "stepwell.authoring.steps": ("Step", "step"),
     "stepwell.authoring.workflows": ("Workflow", "WorkflowRef", "workflow"),
-    "stepwell.codec": ("Codec",),
+    "stepwell.codec": ("AesGcm", "Codec"),
     "stepwell.errors": (
         "ActivationError",
         "BackendError",

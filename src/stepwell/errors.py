@@ -11,6 +11,7 @@ StepwellError(Exception)
 ├── DefinitionError           wrong before anything ran: a decorator, an option, a missing type
 │   ├── BlueprintError        a blueprint that is malformed or cannot be run as it stands
 │   ├── CodecError            a value that does not fit its type or cannot round-trip
+│   │   └── SealedError       an encrypted value, and the key is not here
 │   ├── ExpressionError       an expression of a blueprint that does not parse, or uses what there is not
 │   ├── FlowError             a function that is no flow: what cannot be compiled, where, and what to write
 │   └── NotInWorkflowError    something that only a workflow body or a step can do
@@ -122,6 +123,10 @@ class BlueprintError(DefinitionError):
 
 class CodecError(DefinitionError):
     """A value that does not fit its annotation, or that would not come back as it went in."""
+
+
+class SealedError(CodecError):
+    """An encrypted value for which this process has no cipher, or not its key. The value itself may be all right."""
 
 
 class ExpressionError(DefinitionError):

@@ -1,6 +1,7 @@
 """Values, failures and large objects as JSON, and back."""
 
 from stepwell.codec.annotations import resolve_annotations
+from stepwell.codec.ciphers import AesGcm
 from stepwell.codec.failures import exception_of, failure_of
 from stepwell.codec.payloads import (
     MAX_PAYLOAD,
@@ -17,6 +18,7 @@ from stepwell.codec.values import Codec, Typed, typed
 __all__ = [
     "MAX_PAYLOAD",
     "SPILL_THRESHOLD",
+    "AesGcm",
     "Cipher",
     "Codec",
     "Typed",

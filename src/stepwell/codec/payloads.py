@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from stepwell.errors import CodecError
+from stepwell.errors import CodecError, SealedError
 
 MAX_PAYLOAD = 64 * 2**20
 """The largest encoded value, in bytes."""
@@ -88,8 +88,10 @@ def unwrap(raw: Raw, cipher: Cipher | None, *, where: str) -> bytes:
 
 def _unseal(data: bytes, cipher: Cipher | None, where: str) -> bytes:
     if cipher is None:
-        raise CodecError(f"{where} is encrypted: give the app the codec that it was written with")
+        raise SealedError(f"{where} is encrypted: give the app the codec that it was written with")
     try:
         return cipher.decrypt(b64decode(data[len(_SEALED) : -2]))
+    except CodecError as error:  # of a cipher of ours, which says all
+        raise SealedError(f"{where} cannot be decrypted: {error}") from None
     except Exception as error:  # ciphers raise what they like
-        raise CodecError(f"{where} cannot be decrypted: was it written with another key? ({error!r})") from error
+        raise SealedError(f"{where} cannot be decrypted: was it written with another key? ({error!r})") from error
