@@ -302,7 +302,7 @@ class Coordination(Protocol):
 
 
 class Blobs(Protocol):
-    """Payloads above a threshold. Keys are paths; the first part of a key is the run's id."""
+    """Payloads above a threshold. Keys are paths; the first part of a key is the run's id, or holds a space."""
 
     async def put(self, key: str, data: bytes) -> None:
         """Write or overwrite; idempotent."""

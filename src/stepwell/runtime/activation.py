@@ -28,7 +28,7 @@ from stepwell.ports import Append, Appended, Park, Parked
 from stepwell.runtime.chunks import StreamWriter
 from stepwell.runtime.heads import head_change, metadata_of
 from stepwell.runtime.patience import until_answered
-from stepwell.runtime.payloads import spilled_frame
+from stepwell.runtime.payloads import pins, spilled_frame
 from stepwell.runtime.steps import RunningStep
 
 if TYPE_CHECKING:
@@ -172,8 +172,9 @@ class Activation:
             self._submit_now(decision)
 
     def _submit_now(self, decision: Decision) -> None:
-        body = FrameCodec.encode(self.driver.frame(decision))
-        if len(body) > SPILL_THRESHOLD:
+        frame = self.driver.frame(decision)
+        body = FrameCodec.encode(frame)
+        if len(body) > SPILL_THRESHOLD or ((decision.acts or decision.has_notes) and pins(frame)):
             self.worker.spawn(self._submit_large(decision))
         else:
             self._append(decision, body)
