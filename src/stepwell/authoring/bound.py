@@ -21,6 +21,7 @@ class BoundStep:
     """A step prepared for one app: its types are resolved and its values can be written down."""
 
     __slots__ = (
+        "_has_sum",
         "_more_keywords",
         "_more_positional",
         "_named",
@@ -38,6 +39,7 @@ class BoundStep:
         self.step = step
         self.codec = codec
         self.options: StepOptions = step.spec
+        self._has_sum = codec.cipher is None
         self.fn = step.__wrapped__
         self.is_plain = step.is_async and step.spec.timeout_ms is None and step.spec.deadline_ms is None
         self._where = f"the result of step {step.spec.name}"
@@ -46,11 +48,12 @@ class BoundStep:
         self._result: Typed[Any] = result
         self._positional: list[tuple[str, Typed[Any]]] = []
         self._named: dict[str, Typed[Any]] = {}
-        self._more_positional = ("args", codec.typed(Any))
-        self._more_keywords: Typed[Any] = codec.typed(Any)
+        # Arguments are not recorded, so they are not encrypted either.
+        self._more_positional = ("args", codec.typed(Any).plain)
+        self._more_keywords: Typed[Any] = codec.typed(Any).plain
         for parameter in () if step.signature is None else step.signature.parameters.values():
             hint = hints.get(parameter.name, Any)
-            self._prepare(parameter, _typed_or_plain(codec, hint, is_strict=not step.is_foreign))
+            self._prepare(parameter, _typed_or_plain(codec, hint, is_strict=not step.is_foreign).plain)
 
     @property
     def output(self) -> Typed[Any]:
@@ -74,7 +77,7 @@ class BoundStep:
 
     def decode_argument(self, name: str, raw: Raw, *, where: str) -> Any:
         """The argument that a JSON value stands for."""
-        return self._named.get(name, self._more_keywords).plain.decode(raw, where=where)
+        return self._named.get(name, self._more_keywords).decode(raw, where=where)
 
     def decode_result(self, raw: Raw) -> Any:
         """The value that the body sees."""
@@ -87,13 +90,14 @@ class BoundStep:
     def isolate_args(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any], int]:
-        """Arguments that share nothing with the body's objects, and a checksum of them."""
+        """Arguments that share nothing with the body's objects, and a checksum of them; 0 under a cipher, because who
+        reads it could try which arguments have it."""
         if not kwargs:
             for value in args:
                 if type(value) not in _ATOMS:
                     break
             else:
-                return args, kwargs, crc32(msgspec.json.encode(args))
+                return args, kwargs, crc32(msgspec.json.encode(args)) if self._has_sum else 0
         return self._copied(args, kwargs)
 
     def _copied(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], int]:
@@ -110,7 +114,7 @@ class BoundStep:
             typed = self._named.get(name, self._more_keywords)
             raw, keywords[name] = typed.isolate(value, where=f"argument {name} of step {self.options.name}")
             total = crc32(raw, total)
-        return tuple(copies), keywords, total
+        return tuple(copies), keywords, total if self._has_sum else 0
 
     def _prepare(self, parameter: inspect.Parameter, typed: Typed[Any]) -> None:
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:

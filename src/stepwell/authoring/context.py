@@ -25,7 +25,7 @@ from stepwell.engine.function import ContinueRequested, FunctionProgram
 from stepwell.engine.loop import WorkflowLoop
 from stepwell.engine.mailbox import Address
 from stepwell.engine.program import Origin
-from stepwell.errors import CodecError, DefinitionError, NotInWorkflowError, RunCancelledError, RunError
+from stepwell.errors import CodecError, DefinitionError, NotInWorkflowError, RunCancelledError, RunError, SealedError
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.entries import OpenHook, Received, SendSignal, StartChild
 from stepwell.model.failures import NULL, Failure
@@ -139,8 +139,7 @@ class Context:
         """
         address = self._address(source)
         decode = self._decoder(source.type, f"{address.kind} {source.name}")
-        plain_where = None if where is None else msgspec.json.decode(self._registry.encode(where, what="where="))
-        detail = "" if plain_where is None else str(plain_where)
+        plain_where, detail = self._filter(where)
         until = self._until(timeout, f"the timeout of {source.name}")
         return await self._wait(address, decode, until=until, default=default, where=plain_where, detail=detail)
 
@@ -282,6 +281,14 @@ class Context:
                 return default
             raise TimeoutError(f"no {address.kind} {address.name} came in time") from None
 
+    def _filter(self, where: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]:
+        """The JSON values to look for, and what the head may say of them."""
+        if where is None:
+            return None, ""
+        codec = self._registry.codec
+        plain: dict[str, Any] = msgspec.json.decode(codec.typed(Any).plain.encode(where, where="where="))
+        return plain, str(plain) if codec.cipher is None else f"where {', '.join(plain)}"
+
     def _until(self, timeout: Duration | None, what: str) -> int | None:
         return None if timeout is None else self._program.now_ms + duration_ms(timeout, what=what)
 
@@ -323,6 +330,8 @@ class Context:
                 return _ChildResult(None, child_error(message))
             try:
                 return _ChildResult(typed.decode(message.value, where=f"the result of child {message.child}"), None)
+            except SealedError:
+                raise
             except CodecError as error:
                 return _ChildResult(None, RunError(str(error), run_id=message.child, error=failure_of(error)))
 

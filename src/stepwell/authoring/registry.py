@@ -262,6 +262,14 @@ class RecordTranslator:
         """The run's result."""
         return self._output.encode(value, where=self._where)
 
+    def plain(self, raw: Raw) -> Raw:
+        """The JSON of a payload."""
+        return self._registry.codec.opened(raw, where="a payload")
+
+    def is_same(self, one: Raw, other: Raw) -> bool:
+        """Whether two payloads hold the same value."""
+        return self._registry.codec.same(one, other, where="a payload")
+
     def failure_of(self, error: BaseException) -> Failure:
         """The record of what left the body. That of a child keeps the child's types."""
         failure = failure_of(error, codec=self._registry.codec)

@@ -77,6 +77,10 @@ class Codec:
             return raw
         return Raw(unwrap(raw, self.cipher, where=where))
 
+    def same(self, one: Raw, other: Raw, *, where: str) -> bool:
+        """Whether two payloads hold the same JSON. A cipher may give other bytes each time."""
+        return one == other or self.opened(one, where=where) == self.opened(other, where=where)
+
     def _prepare(self, annotation: Any) -> Typed[Any]:
         if annotation is inspect.Parameter.empty or annotation is object:
             annotation = Any

@@ -34,7 +34,7 @@ from stepwell.engine.program import (
     StepCommand,
     StepDefinition,
 )
-from stepwell.errors import CodecError, NonDeterminismError
+from stepwell.errors import CodecError, NonDeterminismError, SealedError
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -89,6 +89,12 @@ class Translator(Protocol):
 
     def encode_result(self, value: Any) -> Raw:
         """The run's result."""
+
+    def plain(self, raw: Raw) -> Raw:
+        """The JSON of a payload."""
+
+    def is_same(self, one: Raw, other: Raw) -> bool:
+        """Whether two payloads hold the same value."""
 
     def failure_of(self, error: BaseException) -> Failure:
         """The record of an exception that left the body."""
@@ -147,8 +153,12 @@ class FunctionProgram:
         self.context: Any = None
         self.outcome: Outcome | None = None
         self.answer: Any = None
-        self.notes = Notes(origin.created.metadata, lambda: self._cursor < len(self.history))
-        self.mailbox = Mailbox(self.loop.create_future, self.notes.drop)
+        self.notes = Notes(
+            origin.created.metadata, lambda: self._cursor < len(self.history), is_same=translator.is_same
+        )
+        self.mailbox = Mailbox(
+            self.loop.create_future, self.notes.drop, plain=translator.plain, refuse=self.loop.refuse
+        )
         self.cancelling = False
         self._body = body
         self._main: WorkflowTask | None = None
@@ -425,7 +435,10 @@ class FunctionProgram:
             raise self._mismatch(line)
         definition = future.command.definition
         if isinstance(entry, StepFailed):
-            future.set_exception(self.translator.step_error(definition, entry.failure))
+            try:
+                future.set_exception(self.translator.step_error(definition, entry.failure))
+            except SealedError as error:
+                self.loop.refuse(unreadable(self.origin, line, error))
             return
         answer = future.command.answer
         if answer is UNANSWERED:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 from msgspec import Raw
 
-from stepwell.errors import CodecError
+from stepwell.errors import ActivationError, CodecError, NonDeterminismError, SealedError
 from stepwell.model.entries import Dropped, Received
 from stepwell.model.failures import NULL
 from stepwell.model.messages import ChildEnded, Event, HookCompleted, Signal
@@ -50,20 +50,36 @@ class Waiter:
         self.detail = detail
 
 
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
 class Mailbox:
-    """Buffers and waiters by address, both first in, first out."""
+    """Buffers and waiters by address, both first in, first out. `plain` gives the JSON of a payload; `refuse` must
+    raise, and keep the run open: the key for a message is not here, which is no reason to drop it."""
 
     __slots__ = (
         "_buffers",
         "_drop",
         "_new_future",
+        "_plain",
+        "_refuse",
         "_refused",
         "_waiters",
     )
 
-    def __init__(self, new_future: Callable[[], asyncio.Future[Any]], drop: Callable[[Dropped], None]) -> None:
+    def __init__(
+        self,
+        new_future: Callable[[], asyncio.Future[Any]],
+        drop: Callable[[Dropped], None],
+        *,
+        plain: Callable[[Raw], Raw] = Raw,
+        refuse: Callable[[ActivationError], NoReturn] = _raise,
+    ) -> None:
         self._new_future = new_future
         self._drop = drop
+        self._plain = plain
+        self._refuse = refuse
         self._buffers: dict[Address, deque[Received]] = {}
         self._waiters: dict[Address, list[Waiter]] = {}
         self._refused: dict[Address, BaseException] | None = None  # seldom anything
@@ -103,7 +119,7 @@ class Mailbox:
     def _enlist(self, waiter: Waiter) -> None:
         buffer = self._buffers.get(waiter.address)
         while buffer:
-            found = next((item for item in buffer if _matches(waiter.where, item)), None)
+            found = next((item for item in buffer if self._matches(waiter.where, item)), None)
             if found is None:
                 break
             buffer.remove(found)
@@ -141,7 +157,7 @@ class Mailbox:
     def _offer(self, address: Address, received: Received) -> bool:
         """Give the message to the first waiter that it matches. False: there is none."""
         for waiter in self._waiters.get(address, ()):
-            if not waiter.future.done() and _matches(waiter.where, received):
+            if not waiter.future.done() and self._matches(waiter.where, received):
                 if self._hand_over(waiter, received):
                     self._waiters[address].remove(waiter)
                 return True
@@ -150,12 +166,23 @@ class Mailbox:
     def _hand_over(self, waiter: Waiter, received: Received) -> bool:
         try:
             value = waiter.decode(received)
+        except SealedError as error:
+            self._refuse(_unreadable(received, error))
         except CodecError as error:
             # The sender's mistake must not fail the run: the message is dropped, visibly, and the wait goes on.
             self._drop(Dropped(id=received.id, reason=str(error)))
             return False
         waiter.future.set_result((received, value))
         return True
+
+    def _matches(self, where: dict[str, Any] | None, received: Received) -> bool:
+        if not where:
+            return True
+        try:
+            payload = self._plain(payload_of(received))
+        except SealedError as error:
+            self._refuse(_unreadable(received, error))
+        return matches(where, payload)
 
 
 def address_of(received: Received) -> Address | None:
@@ -185,5 +212,5 @@ def matches(where: dict[str, Any] | None, payload: Raw) -> bool:
     return isinstance(value, dict) and all(name in value and value[name] == wanted for name, wanted in where.items())
 
 
-def _matches(where: dict[str, Any] | None, received: Received) -> bool:
-    return matches(where, payload_of(received)) if where else True
+def _unreadable(received: Received, error: SealedError) -> NonDeterminismError:
+    return NonDeterminismError(f"message {received.id} cannot be read; it is kept, and the run resumable: {error}")

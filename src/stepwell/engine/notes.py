@@ -5,6 +5,7 @@ On replay the body makes the same notes again; those that the journal holds alre
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 from msgspec import Raw
@@ -17,10 +18,12 @@ _URGENT = (Sent, Pinned)
 
 
 class Notes:
-    """The notes of one generation. `is_replaying` tells whether history lies ahead of the body."""
+    """The notes of one generation. `is_replaying` tells whether history lies ahead of the body, `is_same` whether two
+    payloads hold the same value: on replay it may be encrypted anew."""
 
     __slots__ = (
         "_is_replaying",
+        "_is_same",
         "_known_dropped",
         "_known_metadata",
         "_known_patches",
@@ -33,8 +36,14 @@ class Notes:
         "metadata",
     )
 
-    def __init__(self, metadata: dict[str, Raw], is_replaying: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        metadata: dict[str, Raw],
+        is_replaying: Callable[[], bool],
+        is_same: Callable[[Raw, Raw], bool] = operator.eq,
+    ) -> None:
         self.metadata = dict(metadata)
+        self._is_same = is_same
         self.is_muted = False
         self._is_replaying = is_replaying
         self._pending: list[Entry] = []
@@ -51,6 +60,7 @@ class Notes:
         """Note nothing more, and let go of the program."""
         self.is_muted = True
         self._is_replaying = bool
+        self._is_same = operator.eq
 
     def read(self, history: Sequence[Line]) -> None:
         """Learn what the journal holds."""
@@ -79,7 +89,11 @@ class Notes:
             self._pending = []
         if self._metadata_changes:
             known = self._known_metadata
-            values = {key: raw for key, raw in self._metadata_changes.items() if known.get(key) != raw}
+            values = {
+                key: raw
+                for key, raw in self._metadata_changes.items()
+                if (old := known.get(key)) is None or not self._is_same(old, raw)
+            }
             self._metadata_changes = {}
             if values:
                 known.update(values)

@@ -148,7 +148,7 @@ class Stepwell:
             stack.push_async_callback(self._backend.close)
             if self._lifespan is not None:
                 self._resources = _by_type(await stack.enter_async_context(self._lifespan()))
-            self._client = Client(self._backend, self.hub)
+            self._client = Client(self._backend, self.hub, self.registry.codec)
             stack.push_async_callback(self._client.close)
         except BaseException:
             self._entered -= 1

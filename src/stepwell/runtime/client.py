@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from stepwell.codec import Codec
 from stepwell.engine.fold import start_wait
 from stepwell.errors import (
     BackendError,
@@ -52,8 +53,9 @@ class NewStart(Struct, frozen=True, kw_only=True):
 class Client:
     """The operations of one opened backend."""
 
-    def __init__(self, backend: Backend, hub: Hub) -> None:
+    def __init__(self, backend: Backend, hub: Hub, codec: Codec) -> None:
         self.backend = backend
+        self.codec = codec
         self.hub = hub
         self.acts = Acts(backend)
         self.worker: Worker | None = None
@@ -157,7 +159,7 @@ class Client:
                 f"run {start.id} exists, of workflow {created.workflow}, not {start.created.workflow}; "
                 "choose another id"
             )
-        if bytes(created.input) != bytes(start.created.input):
+        if not self.codec.same(created.input, start.created.input, where=f"the input of run {start.id}"):
             raise RunConflictError(f"run {start.id} exists with another input; choose another id")
 
     async def create_run(self, run: NewRun) -> Head | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
-from msgspec import structs
+from msgspec import Raw, structs
 
 from stepwell.authoring.registry import Registry
 from stepwell.errors import DefinitionError
@@ -44,7 +44,7 @@ def _field(registry: Registry, name: str, value: Any) -> Any:
         case "tag":
             return tuple(value.items())
         case "metadata":
-            return tuple((key, registry.encode(item, what=f"metadata {key!r}")) for key, item in value.items())
+            return _metadata(registry, value)
         case "parent":
             return RunId(value)
         case "since" | "until" | "ended_before":
@@ -54,6 +54,15 @@ def _field(registry: Registry, name: str, value: Any) -> Any:
         case _:
             known = ", ".join(sorted(RunFilters.__annotations__))
             raise DefinitionError(f"runs have no filter {name!r}; there are: {known}")
+
+
+def _metadata(registry: Registry, values: Mapping[str, Any]) -> tuple[tuple[str, Raw], ...]:
+    if values and registry.codec.cipher is not None:
+        raise DefinitionError(
+            f"runs cannot be found by metadata {', '.join(values)}: this app encrypts it, so the store cannot compare "
+            f"it; search by tag, which is not encrypted"
+        )
+    return tuple((key, registry.encode(item, what=f"metadata {key!r}")) for key, item in values.items())
 
 
 def _statuses(value: Any) -> tuple[Status, ...]:

@@ -99,7 +99,7 @@ def replay_frames(
         program.begin(lines, at=fold.origin.started_at, is_repeat=True)
         pending = [command.id for command in program.take_commands() if isinstance(command, StepCommand)]
         if fold.ended is not None:
-            difference = None if _never_began(frames) else _end_differs(program.outcome, fold.ended)
+            difference = None if _never_began(frames) else _end_differs(program.outcome, fold.ended, registry.codec)
         elif has_begun:
             difference = _breaks_off(program)
         error = None if difference is None else difference.why
@@ -177,13 +177,14 @@ def _differs(entry: StepCompleted, asked: int | None) -> bool:
     return bool(entry.args) and asked is not None and asked != entry.args
 
 
-def _end_differs(outcome: Outcome | None, ended: Ended) -> Difference | None:
+def _end_differs(outcome: Outcome | None, ended: Ended, codec: Codec) -> Difference | None:
     if ended.status in ("terminated", "dead"):
         return None
     if isinstance(outcome, Completed) and ended.status == "completed":
-        if bytes(outcome.value) == bytes(ended.value):
+        old, new = (codec.opened(raw, where="the result of the run") for raw in (ended.value, outcome.value))
+        if old == new:
             return None
-        given = f"the run completed with {_short(ended.value)}, the code gives {_short(outcome.value)}"
+        given = f"the run completed with {_short(old)}, the code gives {_short(new)}"
         return Difference(why=given, cure=_VERSION)
     found = _status_of(outcome)
     if found == ended.status:

@@ -234,12 +234,13 @@ class _Trial:
         finally:
             world.apps[:] = apps
         doom = self.doom
+        plain = self.options.codec.opened(end.value, where="the result of the run")  # to be compared with others
         return Crash(
             when=doom.when,
             write=doom.at or doom.writes,
             call=doom.call,
             what=doom.what,
-            ended=end,
+            ended=structs.replace(end, value=plain),
             effects=self.effects.named(RunId(self.experiment.start["id"])),
         )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
-from zlib import crc32
 
 from msgspec import Raw, Struct
 
@@ -237,8 +236,7 @@ class GraphProgram:
         error = None if visit.stands_for is None else visit.stands_for.error
         state = visit.scope.space.view(is_alone=self.machine.running == 1)
         call = NodeCall(visit.id, visit.node.node, raw, state, error)
-        args_sum = 0 if raw is None else crc32(raw)
-        command = StepCommand(visit.id, binding, (call,), {}, self.now_ms, args_sum)  # type: ignore[arg-type]
+        command = StepCommand(visit.id, binding, (call,), {}, self.now_ms)  # type: ignore[arg-type]
         visit.command = command
         self._commands.append(command)
 
