@@ -30,7 +30,7 @@ GRAPHS = (
         name="input of a join by arrival",
         says="a join gets the value of the edge that came last, not of the last one in the definition",
         stands_for="blueprints",
-        edits=(Edit(f"{_MACHINE}.arrive", "edge.index > cell.order", "True"),),
+        edits=(Edit(f"{_MACHINE}.arrive", "order > cell.order", "True"),),
     ),
     Mutation(
         name="fallback without input",
