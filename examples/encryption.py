@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from stepwell import AesGcm, Codec, CodecError, Context, Stepwell, step, workflow
+from stepwell import AesGcm, Codec, CodecError, Compression, Context, Stepwell, step, workflow
 
 
 @step
@@ -28,8 +28,9 @@ async def main() -> None:
     for file in folder.iterdir():
         assert b"Ada" not in file.read_bytes()
 
-    # Rotation: the new key encrypts from now on, the old one still reads.
-    codec = Codec(AesGcm({"2026-11": new, "2026-05": old}, current="2026-11"))
+    # Rotation: the new key encrypts from now on, the old one still reads. Compression is read by every codec.
+    cipher = AesGcm({"2026-11": new, "2026-05": old}, current="2026-11")
+    codec = Codec(cipher, compress=Compression(above=500))  # or compress=True: above 1024 bytes
     async with Stepwell(url, include=[__name__], codec=codec) as app:
         assert await app.handle("visit-1", visit).result() == "Ada has the flu"
         assert await (await app.start(visit, "Grace", id="visit-2")).result() == "Grace has the flu"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stepwell.authoring.running import StepContext, current_step
     from stepwell.authoring.steps import Step, step
     from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
-    from stepwell.codec import AesGcm, Codec
+    from stepwell.codec import AesGcm, Codec, Compression
     from stepwell.errors import (
         ActivationError,
         BackendError,
@@ -59,6 +59,7 @@ __all__ = [
     "ChildHandle",
     "Codec",
     "CodecError",
+    "Compression",
     "Context",
     "DefinitionError",
     "Event",
@@ -114,7 +115,7 @@ _MODULES = {
     "stepwell.authoring.running": ("StepContext", "current_step"),
     "stepwell.authoring.steps": ("Step", "step"),
     "stepwell.authoring.workflows": ("Workflow", "WorkflowRef", "workflow"),
-    "stepwell.codec": ("AesGcm", "Codec"),
+    "stepwell.codec": ("AesGcm", "Codec", "Compression"),
     "stepwell.errors": (
         "ActivationError",
         "BackendError",

@@ -1,19 +1,21 @@
-"""Payloads that are not plain values: references to large ones, encrypted ones, and what only looks like them.
+"""Payloads that are not plain values: references to large ones, encrypted and compressed ones, and what only looks so.
 
-Our own payloads are objects whose bytes begin with `{"$blob":`, `{"$sealed":` or `{"$raw":`. Everything that comes
+Our own payloads are objects whose bytes begin with `{"$blob":`, `{"$sealed":`, `{"$deflate":` or `{"$raw":`. What is
+compressed and encrypted is `$sealed`: zlib's bytes begin with an `x`, which no JSON does. Everything that comes
 from a user and begins with `{"$` is wrapped as `{"$raw": ...}`, so that nobody can pass off a dict as a reference.
 Only these exact bytes count: `{ "$blob"` or an escaped dollar sign is a plain value.
 """
 
 from __future__ import annotations
 
+import zlib
 from base64 import b64decode, b64encode
 from typing import Protocol
 
 import msgspec
 from msgspec import Raw, Struct
 
-from stepwell.errors import CodecError, SealedError
+from stepwell.errors import CodecError, DefinitionError, SealedError
 
 MAX_PAYLOAD = 64 * 2**20
 """The largest encoded value, in bytes."""
@@ -24,6 +26,9 @@ DOLLAR = b'{"$'
 _RAW = b'{"$raw":'
 _BLOB = b'{"$blob":'
 _SEALED = b'{"$sealed":"'
+_DEFLATED = b'{"$deflate":"'
+_ZLIB = b"x"
+_END = b'"}'
 
 
 class Cipher(Protocol):
@@ -31,6 +36,22 @@ class Cipher(Protocol):
 
     def encrypt(self, data: bytes, /) -> bytes: ...
     def decrypt(self, data: bytes, /) -> bytes: ...
+
+
+class Compression(Struct, frozen=True, kw_only=True):
+    """How `Codec` compresses: payloads of more than `above` bytes, by zlib, with a `level` from 1 (fast) to 9 (small).
+
+    What would not become smaller stays as it is.
+    """
+
+    level: int = 6
+    above: int = 1024
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= 9:
+            raise DefinitionError(f"Compression(level={self.level!r}): give a level from 1 (fast) to 9 (small)")
+        if self.above < 0:
+            raise DefinitionError(f"Compression(above={self.above!r}): give a number of bytes")
 
 
 class BlobRef(Struct, frozen=True):
@@ -64,21 +85,40 @@ def blob_key(raw: Raw) -> str:
     return _decode_ref(raw).key
 
 
+def is_ours(raw: Raw) -> bool:
+    """Whether `unwrap` has something to do; no payload of a user begins so."""
+    return bytes(memoryview(raw)[:3]) == DOLLAR
+
+
 def escape(data: bytes) -> Raw:
     """A payload of JSON that was encoded elsewhere, for example by an HTTP client. Does not validate it."""
     return Raw(_RAW + data + b"}" if data.startswith(DOLLAR) else data)
 
 
-def seal(data: bytes, cipher: Cipher) -> Raw:
-    """Encrypt."""
-    return Raw(b'%b%b"}' % (_SEALED, b64encode(cipher.encrypt(data))))
+def pack(data: bytes, cipher: Cipher | None, compression: Compression | None) -> Raw:
+    """The payload of a value's own JSON: marked if it looks like ours, compressed if that helps, encrypted."""
+    payload = escape(data)
+    packed = None
+    if compression is not None and len(payload) > compression.above:
+        packed = zlib.compress(payload, compression.level)
+    if cipher is not None:
+        plain = bytes(payload) if packed is None or len(packed) >= len(payload) else packed
+        return Raw(b"%b%b%b" % (_SEALED, b64encode(cipher.encrypt(plain)), _END))
+    if packed is not None:
+        deflated = b"%b%b%b" % (_DEFLATED, b64encode(packed), _END)
+        return payload if len(deflated) >= len(payload) else Raw(deflated)
+    return payload
 
 
-def unwrap(raw: Raw, cipher: Cipher | None, *, where: str) -> bytes:
-    """The value's own JSON, of a payload that begins with `{"$`."""
+def unwrap(raw: Raw, cipher: Cipher | None, *, where: str, limit: int = MAX_PAYLOAD) -> bytes:
+    """The value's own JSON, of a payload that begins with `{"$`. `limit` is the most bytes that it may unpack to."""
     data = bytes(raw)
     if data.startswith(_SEALED):
         data = _unseal(data, cipher, where)
+        if data.startswith(_ZLIB):
+            data = _inflated(data, where, limit)
+    elif data.startswith(_DEFLATED):
+        data = _inflated(b64decode(data[len(_DEFLATED) : -len(_END)]), where, limit)
     if data.startswith(_RAW):
         return data[len(_RAW) : -1]
     if data.startswith(_BLOB):
@@ -86,11 +126,28 @@ def unwrap(raw: Raw, cipher: Cipher | None, *, where: str) -> bytes:
     return data
 
 
+def _inflated(data: bytes, where: str, limit: int) -> bytes:
+    limit += len(_RAW) + 1
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(data, limit)
+    except zlib.error as error:
+        raise CodecError(f"{where} cannot be unpacked: its bytes were changed ({error})") from None
+    if not stream.eof:
+        if len(plain) < limit:
+            raise CodecError(f"{where} cannot be unpacked: its end is missing")
+        raise CodecError(
+            f"{where} would unpack to more than the {limit - len(_RAW) - 1} bytes of Codec(max_payload=); it is not "
+            f"read: give the app a codec that allows more, if it may be so large"
+        )
+    return plain
+
+
 def _unseal(data: bytes, cipher: Cipher | None, where: str) -> bytes:
     if cipher is None:
         raise SealedError(f"{where} is encrypted: give the app the codec that it was written with")
     try:
-        return cipher.decrypt(b64decode(data[len(_SEALED) : -2]))
+        return cipher.decrypt(b64decode(data[len(_SEALED) : -len(_END)]))
     except CodecError as error:  # of a cipher of ours, which says all
         raise SealedError(f"{where} cannot be decrypted: {error}") from None
     except Exception as error:  # ciphers raise what they like

@@ -12,6 +12,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
+from sys import maxsize
 from types import UnionType
 from typing import Any, Generic, NoReturn, TypeVar, Union, get_args, get_origin
 
@@ -21,7 +22,7 @@ from msgspec import Raw
 
 from stepwell.codec.annotations import annotation_problem
 from stepwell.codec.compare import Difference, children, difference
-from stepwell.codec.payloads import DOLLAR, MAX_PAYLOAD, Cipher, escape, seal, unwrap
+from stepwell.codec.payloads import DOLLAR, MAX_PAYLOAD, Cipher, Compression, is_ours, pack, unwrap
 from stepwell.errors import CodecError, DefinitionError
 from stepwell.model.failures import NULL
 
@@ -39,13 +40,22 @@ _DEPTH_MAX = 100
 class Codec:
     """How an app writes values down: `types` adds classes that JSON does not know, `cipher` encrypts every payload.
 
-    `max_payload` is the most bytes that one value may take.
+    `compress` makes large payloads smaller, before they are encrypted; any codec reads them. `max_payload` is the most
+    bytes that one value may take.
     """
 
     def __init__(
-        self, cipher: Cipher | None = None, *, types: Custom | None = None, max_payload: int = MAX_PAYLOAD
+        self,
+        cipher: Cipher | None = None,
+        *,
+        types: Custom | None = None,
+        compress: bool | Compression = False,
+        max_payload: int = MAX_PAYLOAD,
     ) -> None:
+        if compress not in (True, False) and not isinstance(compress, Compression):
+            raise DefinitionError(f"Codec(compress={compress!r}): give True, False or a Compression")
         self.cipher = cipher
+        self.compression = Compression() if compress is True else compress or None
         self.max_payload = max_payload
         self._types = dict(types or {})
         self._prepared: dict[Any, Typed[Any]] = {}
@@ -66,16 +76,15 @@ class Codec:
 
     def sealed(self, data: bytes) -> Raw:
         """The payload of JSON that is known to come back as it is."""
-        if self.cipher is None and not data.startswith(DOLLAR):
+        if self.cipher is None and self.compression is None and not data.startswith(DOLLAR):
             return Raw(data)
-        payload = escape(data)
-        return payload if self.cipher is None else seal(bytes(payload), self.cipher)
+        return pack(data, self.cipher, self.compression)
 
     def opened(self, raw: Raw, *, where: str) -> Raw:
         """The JSON of a payload."""
-        if bytes(memoryview(raw)[:3]) != DOLLAR:
+        if not is_ours(raw):
             return raw
-        return Raw(unwrap(raw, self.cipher, where=where))
+        return Raw(unwrap(raw, self.cipher, where=where, limit=self.max_payload))
 
     def same(self, one: Raw, other: Raw, *, where: str) -> bool:
         """Whether two payloads hold the same JSON. A cipher may give other bytes each time."""
@@ -113,9 +122,11 @@ class Typed(Generic[T]):
     """One annotation, prepared. `where` names the value in errors: "the result of step charge"."""
 
     __slots__ = (
+        "_above",
         "_atoms",
         "_bare",
         "_cipher",
+        "_compression",
         "_decode",
         "_encode",
         "_is_bare",
@@ -135,6 +146,8 @@ class Typed(Generic[T]):
         self._encode = encode
         self._decode = decode
         self._cipher = codec.cipher
+        self._compression = codec.compression
+        self._above = -1 if codec.cipher else maxsize if codec.compression is None else codec.compression.above
         self._max_payload = codec.max_payload
         self._atoms = _atoms_of(annotation)
         self._is_flat = bool(self._atoms) and annotation is not Any and codec.cipher is None
@@ -171,18 +184,27 @@ class Typed(Generic[T]):
                 f"{where} takes {len(data)} bytes, and one value may take {self._max_payload}; "
                 f"store it as a Blob, and pass that"
             )
-        if self._cipher is not None or (data.startswith(DOLLAR) and not self._is_bare):
+        if len(data) > self._above or (data.startswith(DOLLAR) and not self._is_bare):
             return self._pack(data), value
         return (Raw(data) if value is not None else NULL), value
 
     def decode(self, raw: Raw, *, where: str) -> T:
         """The value of a payload; `CodecError` names the field that does not fit."""
         try:
-            if self._is_flat or bytes(memoryview(raw)[:3]) != DOLLAR:
+            if self._is_flat or not is_ours(raw):
                 return self._decode(raw)
-            return self._decode(unwrap(raw, self._cipher, where=where))
+            return self._unwrapped(raw, where)
         except CodecError:
             raise
+        except Exception as error:
+            if self._is_flat and not self._is_bare and is_ours(raw):
+                return self._unwrapped(raw, where)  # no value of such a type looks so; this is of another codec
+            raise CodecError(f"{where}: {_explain(error)}") from error
+
+    def _unwrapped(self, raw: Raw, where: str) -> T:
+        data = unwrap(raw, self._cipher, where=where, limit=self._max_payload)
+        try:
+            return self._decode(data)
         except Exception as error:
             raise CodecError(f"{where}: {_explain(error)}") from error
 
@@ -246,10 +268,7 @@ class Typed(Generic[T]):
         return False
 
     def _pack(self, data: bytes) -> Raw:
-        if data == b"null":
-            return NULL
-        payload = escape(data)
-        return payload if self._cipher is None else seal(bytes(payload), self._cipher)
+        return NULL if data == b"null" else pack(data, self._cipher, self._compression)
 
 
 def _atoms_of(annotation: Any) -> frozenset[type]:
