@@ -52,6 +52,11 @@ async def heavy(ctx: Context) -> int:
     return len(await large())
 
 
+@workflow
+async def reading(ctx: Context, text: str) -> int:
+    return len(text)
+
+
 class Outage:
     """A policy: calls of these methods (None: all writes) fail while it is on."""
 
@@ -68,9 +73,9 @@ class Outage:
 class App(Stepwell):
     """An app whose backend fails by policy."""
 
-    def __init__(self, outage: Outage, url: str) -> None:
+    def __init__(self, outage: Outage, url: str, options: WorkerOptions = OPTIONS) -> None:
         clock = asyncio.get_running_loop().clock  # type: ignore[attr-defined]
-        super().__init__(url, include=[ticking, heavy], clock=clock, worker_options=OPTIONS)
+        super().__init__(url, include=[ticking, heavy, reading], clock=clock, worker_options=options)
         self._outage = outage
 
     async def _open_backend(self) -> Backend:
@@ -147,3 +152,17 @@ def test_a_large_result_waits_for_room_instead_of_being_thrown_away() -> None:
             return await handle.result(timeout=60), len(executions)
 
     assert virtually(go()) == (500_000, 1)
+
+
+def test_a_start_that_cannot_store_its_input_leaves_the_worker_its_place() -> None:
+    async def go() -> int:
+        outage = Outage("blobs.put")
+        async with App(outage, url(), WorkerOptions(concurrency=1, renewal="loop", gc_threshold=0)) as app:
+            await (await app.start(ticking, 1)).result(timeout=60)
+            outage.is_on = True
+            with pytest.raises(BackendError):
+                await app.start(reading, "x" * 500_000)
+            outage.is_on = False
+            return await (await app.start(reading, "x")).result(timeout=60)
+
+    assert virtually(go()) == 1

@@ -146,7 +146,11 @@ class Client:
             wake_in_ms = worker.options.lease_ms
             by = claim
         frame = Frame(now, by, (created,))  # type: ignore[arg-type]
-        body = await self.repeated(lambda: spilled_frame(self.backend.blobs, start.id, frame))
+        try:
+            body = await self.repeated(lambda: spilled_frame(self.backend.blobs, start.id, frame))
+        except BaseException:
+            self._unreserve([head])
+            raise
         return NewRun(head=head, frames=(body,), wake_in_ms=wake_in_ms), frame, lease_ends
 
     async def check_same(self, start: NewStart) -> None:
