@@ -354,7 +354,7 @@ class _ChildResult(msgspec.Struct):
 def child_error(message: ChildEnded) -> RunError:
     """What a parent sees of a child that did not complete."""
     failure = message.failure or Failure(types=(f"stepwell.{message.status}",), message=f"the run was {message.status}")
-    text = f"child run {message.child} {message.status}: {failure}"
+    text = f"child run {message.child} {message.status}: {failure.opened()}"
     kind = RunCancelledError if message.status in ("cancelled", "terminated") else RunError
     return kind(text, run_id=message.child, error=failure)
 

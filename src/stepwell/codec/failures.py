@@ -64,8 +64,10 @@ def exception_of(
 ) -> BaseException:
     """The exception to raise for a failure: of a type in `raises` if it is one of them, else a `StepError`.
 
-    A listed base class stands for its subclasses. The same failure always gives the same exception.
+    A listed base class stands for its subclasses. The same failure always gives the same exception. `SealedError` if it
+    is encrypted, and the key is not here.
     """
+    failure = failure.opened()
     crossing = _crossing(failure.types, raises)
     if crossing is not None and (exception := _rebuilt(failure, crossing, codec)) is not None:
         if failure.traceback:

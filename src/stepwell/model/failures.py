@@ -6,10 +6,13 @@ import builtins
 
 from msgspec import Raw, Struct
 
-from stepwell.errors import type_name
+from stepwell.errors import SealedError, type_name
 
 NULL = Raw(b"null")
 """A payload that is absent or null. The default of all payload fields, so it costs no bytes."""
+
+SEALED = '{"$sealed":"'
+"""How a text begins that a cipher hid."""
 
 
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,5 +38,21 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the original exception was an instance of `exception`, by qualified name."""
         return type_name(exception) in self.types
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether message and traceback are encrypted, and the key for them is not here."""
+        return self.message.startswith(SEALED)
+
+    def opened(self) -> Failure:
+        """This, for who goes by its text: `SealedError` if that is encrypted."""
+        if self.is_sealed:
+            raise SealedError(
+                f"the text of a failure, {self.type}, is encrypted, and cannot be decrypted here: give the app the "
+                f"codec that it was written with, with the same keys"
+            )
+        return self
+
     def __str__(self) -> str:
+        if self.is_sealed:
+            return f"{self.type}: (encrypted)"
         return f"{self.type}: {self.message}" if self.message else self.type

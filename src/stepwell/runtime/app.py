@@ -31,6 +31,7 @@ from stepwell.runtime.handles import Handle
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.runs import Runs
+from stepwell.runtime.sealing import sealed_backend
 from stepwell.runtime.sync import SyncStepwell
 from stepwell.runtime.worker import Worker
 
@@ -144,7 +145,7 @@ class Stepwell:
             self.registry.include(item)
         stack = AsyncExitStack()
         try:
-            self._backend = await self._open_backend()
+            self._backend = sealed_backend(await self._open_backend(), self.registry.codec)
             stack.push_async_callback(self._backend.close)
             if self._lifespan is not None:
                 self._resources = _by_type(await stack.enter_async_context(self._lifespan()))

@@ -16,6 +16,7 @@ from stepwell.model.runs import Head
 from stepwell.ports import NewRun
 from stepwell.runtime.client import Client
 from stepwell.runtime.payloads import loaded_mail, spilled_frame
+from stepwell.runtime.sealing import sealed
 
 FORMAT = "stepwell-run"
 VERSION = 1
@@ -51,7 +52,9 @@ async def export_run(client: Client, run: RunId, *, with_seed: bool) -> bytes:
     loaded, frames = await client.journal(run)
     last = max((no for _, frame in frames for no in _numbers(frame)), default=0)
     mail = tuple(await loaded_mail(client.backend.blobs, [item for item in loaded.mail if item.no > last]))
-    journal = tuple(frame if with_seed else _without_seed(frame) for _, frame in frames)
+    codec = client.codec
+    journal = tuple(sealed(frame if with_seed else _without_seed(frame), codec) for _, frame in frames)
+    mail = tuple(sealed(item, codec) for item in mail)
     head = structs.replace(loaded.head, seq=frames[-1][0])
     return _encode(RunExport(exported_at=client.backend.clock.now(), head=head, frames=journal, mail=mail))
 

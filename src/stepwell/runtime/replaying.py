@@ -27,6 +27,7 @@ from stepwell.model.entries import Created, Ended, Frame, StepCompleted
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.runs import Status, Wait
 from stepwell.runtime.exporting import RunExport, read_export
+from stepwell.runtime.sealing import opened
 
 
 class ReplayReport(Struct, frozen=True, kw_only=True):
@@ -66,7 +67,8 @@ def replay(
     """
     export = journal if isinstance(journal, RunExport) else read_export(journal)
     registry = Registry([workflow, *include], codec or Codec())
-    return replay_frames(export.head.id, export.last_generation, workflow, registry, status=export.head.status)
+    frames = [(seq, opened(frame, registry.codec)) for seq, frame in export.last_generation]
+    return replay_frames(export.head.id, frames, workflow, registry, status=export.head.status)
 
 
 def replay_frames(

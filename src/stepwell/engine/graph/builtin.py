@@ -232,7 +232,7 @@ def child_ended(machine: Machine, visit: Visit, message: ChildEnded) -> None:
         machine.settle()
         return
     failure = message.failure or Failure(types=(f"stepwell.{message.status}",))
-    text = f"child run {message.child} {message.status}: {failure}"
+    text = f"child run {message.child} {message.status}: {failure.opened()}"
     # What was fatal to the child ended the child: here a fallback may take over.
     fatal, failed = type_name(FatalError), type_name(RunError)
     types = tuple(failed if name == fatal else name for name in failure.types)

@@ -334,7 +334,7 @@ class GraphProgram:
                 raise self._mismatch(line)
             return
         visit.command = None
-        self.machine.work_failed(visit, entry.failure)
+        self.machine.work_failed(visit, entry.failure.opened())
         self._settle()
 
     def _feed_timer(self, entry: TimerFired, line: Line) -> None:
@@ -367,7 +367,7 @@ class GraphProgram:
         if entry.failure is not None and isinstance(act, StartChild) and visit is not None:
             self.inbox.withdraw(visit)
             self.drop_timer(visit)
-            self.machine.work_failed(visit, entry.failure)
+            self.machine.work_failed(visit, entry.failure.opened())
             self._settle()
 
     # --- inside
