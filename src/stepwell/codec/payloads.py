@@ -143,12 +143,21 @@ def _inflated(data: bytes, where: str, limit: int) -> bytes:
     return plain
 
 
-def _unseal(data: bytes, cipher: Cipher | None, where: str) -> bytes:
+def decrypt(data: bytes, cipher: Cipher | None, *, where: str) -> bytes:
+    """What was encrypted. `SealedError` without the key for it."""
     if cipher is None:
         raise SealedError(f"{where} is encrypted: give the app the codec that it was written with")
     try:
-        return cipher.decrypt(b64decode(data[len(_SEALED) : -len(_END)]))
+        return cipher.decrypt(data)
     except CodecError as error:  # of a cipher of ours, which says all
         raise SealedError(f"{where} cannot be decrypted: {error}") from None
     except Exception as error:  # ciphers raise what they like
         raise SealedError(f"{where} cannot be decrypted: was it written with another key? ({error!r})") from error
+
+
+def _unseal(data: bytes, cipher: Cipher | None, where: str) -> bytes:
+    try:
+        sealed = b64decode(data[len(_SEALED) : -len(_END)])
+    except ValueError as error:
+        raise SealedError(f"{where} cannot be decrypted: its bytes were changed ({error})") from None
+    return decrypt(sealed, cipher, where=where)

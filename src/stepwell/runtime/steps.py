@@ -22,7 +22,7 @@ from stepwell.authoring.bound import BoundStep
 from stepwell.authoring.messages import Stream
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.running import StepContext, enter_step, leave_step
-from stepwell.codec import failure_of
+from stepwell.codec import decrypt, failure_of
 from stepwell.engine.program import StepCommand
 from stepwell.engine.retry import next_delay_ms
 from stepwell.errors import BackendError, DefinitionError
@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 _PROGRESS_EVERY_MS = 5000
 _HANG_SECONDS = 30.0
+SEALED_FILE = ".sealed"
+"""How the keys of files end that are encrypted. Those that were stored without a cipher are read as they are."""
 
 
 class StepOwner(Protocol):
@@ -207,11 +209,16 @@ class RunningStep:
         return found  # type: ignore[no-any-return]
 
     async def put_blob(self, path: str | PathLike[str]) -> Blob:
-        """Store a file under its checksum."""
+        """Store a file under its checksum; of an encrypted one, that of what is stored, or who knows a file could ask
+        whether it is there. Each attempt then stores it anew."""
         data = await asyncio.to_thread(Path(path).read_bytes)
-        digest = sha256(data).hexdigest()
-        key = f"{self.owner.run}/{digest[:40]}"
-        await self.runner.blobs.put(key, data)
+        digest = name = sha256(data).hexdigest()
+        stored = data
+        if (cipher := self.runner.registry.codec.cipher) is not None:
+            stored = await asyncio.to_thread(cipher.encrypt, data)
+            name = sha256(stored).hexdigest()
+        key = f"{self.owner.run}/{name[:40]}{SEALED_FILE if cipher else ''}"
+        await self.runner.blobs.put(key, stored)
         return Blob(key=key, size=len(data), name=Path(path).name, sha256=digest)
 
     async def get_blob(self, blob: Blob) -> bytes:
@@ -223,7 +230,10 @@ class RunningStep:
                 f"the blob {blob.key} is missing: run {owner}, which stored it, was deleted. A file goes with the run "
                 f"that stored it; fork from before the step that did, so that it is stored again"
             )
-        return data
+        if not blob.key.endswith(SEALED_FILE):
+            return data
+        where = f"the file {blob.name or blob.key}"
+        return await asyncio.to_thread(decrypt, data, self.runner.registry.codec.cipher, where=where)
 
     # --- the attempt
 
