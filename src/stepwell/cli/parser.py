@@ -26,6 +26,13 @@ def _backend(parser: Parser) -> None:
     parser.add_argument("--backend", metavar="URL", help="where the runs are (default: $STEPWELL_BACKEND, ./.stepwell)")
 
 
+def _runs(parser: Parser) -> None:
+    _backend(parser)
+    parser.add_argument(
+        "--app", metavar="MODULE:app | FILE.py", help="the app whose codec payloads are read and written with"
+    )
+
+
 def _json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -112,7 +119,7 @@ _COMMANDS = (
             _option("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)"),
             _option("--cursor", metavar="C", help="go on after the page that gave this cursor"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -130,7 +137,7 @@ _COMMANDS = (
             ),
             _option("--mermaid", action="store_true", help="the nodes of a blueprint as a diagram, in their colours"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -138,21 +145,21 @@ _COMMANDS = (
         "stepwell.cli.show:events",
         "print a run's journal, entry by entry",
         "stepwell runs events order-7 --follow",
-        (_run_id, _option("--follow", action="store_true", help="until the run ends"), _json, _backend),
+        (_run_id, _option("--follow", action="store_true", help="until the run ends"), _json, _runs),
     ),
     Command(
         "runs explain",
         "stepwell.cli.show:explain",
         "say why a run is not moving, and what to do",
         "stepwell runs explain order-7",
-        (_run_id, _json, _backend),
+        (_run_id, _json, _runs),
     ),
     Command(
         "runs export",
         "stepwell.cli.show:export",
         "write a run with its whole history as JSON",
         "stepwell runs export order-7 > order-7.json",
-        (_run_id, _backend),
+        (_run_id, _runs),
     ),
     Command(
         "runs cancel",
@@ -164,7 +171,7 @@ _COMMANDS = (
             _reason,
             _option("--grace", metavar="TIME", help="terminate if it has not stopped by then"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -172,14 +179,14 @@ _COMMANDS = (
         "stepwell.cli.steer:terminate",
         "end runs at once, without cleanup",
         "stepwell runs terminate order-7",
-        (_many, _reason, _json, _backend),
+        (_many, _reason, _json, _runs),
     ),
     Command(
         "runs pause",
         "stepwell.cli.steer:pause",
         "start nothing new in runs until they are resumed",
         "stepwell runs pause --workflow checkout --yes",
-        (_many, _reason, _json, _backend),
+        (_many, _reason, _json, _runs),
     ),
     Command(
         "runs resume",
@@ -192,7 +199,7 @@ _COMMANDS = (
             _option("--action", metavar="NAME", help="along the edges with this action"),
             _option("--output", metavar="JSON", help="the node's output; @FILE reads a file, - stdin"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -200,7 +207,7 @@ _COMMANDS = (
         "stepwell.cli.steer:retry",
         "try failed runs again from their first failed step, as new runs",
         "stepwell runs retry --status failed --workflow checkout --yes",
-        (_many, _json, _backend),
+        (_many, _json, _runs),
     ),
     Command(
         "runs fork",
@@ -215,7 +222,7 @@ _COMMANDS = (
             ),
             _option("--id", metavar="ID", help="the new run's id"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -229,7 +236,7 @@ _COMMANDS = (
             _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
             _option("--message-id", metavar="ID", help="sending the same id again counts once"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -241,7 +248,7 @@ _COMMANDS = (
             _option("event", metavar="EVENT", help="the event's name"),
             _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(
@@ -253,7 +260,7 @@ _COMMANDS = (
             _option("token", metavar="TOKEN", help="the hook's token"),
             _option("value", metavar="JSON", nargs="?", default="null", help="its value; @FILE reads a file, - stdin"),
             _json,
-            _backend,
+            _runs,
         ),
     ),
     Command(

@@ -138,9 +138,11 @@ def make_home(url: str) -> None:
         ignore.write_text("*\n", encoding="utf-8")
 
 
-def opened_app(given: str | None) -> Stepwell:
-    """An app over what is there, without workflows and without a worker. Looking never creates a database."""
-    url = backend_url(given)
+def opened_app(given: str | None, place: str | None = None) -> Stepwell:
+    """An app over what is there, without workflows and without a worker. Looking never creates a database. `place` is
+    that of the user's app, which says where the runs are and how payloads are written."""
+    own = None if place is None else _app_at(place)
+    url = backend_url(given, own)
     path = sqlite_path(url)
     if path is not None and not path.exists():
         raise CommandError(
@@ -148,4 +150,12 @@ def opened_app(given: str | None) -> Stepwell:
             f"or STEPWELL_BACKEND, for example --backend sqlite:///{path.name}",
             UNREACHABLE,
         )
-    return Stepwell(url, worker=False)
+    return Stepwell(url, worker=False) if own is None else Stepwell(url, worker=False, codec=own.registry.codec)
+
+
+def _app_at(place: str) -> Stepwell:
+    file, name = split_target(place)
+    app = app_of(load_module(file), name)
+    if app is None:
+        raise CommandError(f"--app {place}: there is no app in it, or several; write FILE.py:NAME or MODULE:NAME")
+    return app

@@ -15,6 +15,7 @@ from stepwell.cli.places import opened_app
 from stepwell.cli.problems import DONE, CommandError
 from stepwell.cli.progress import wait_names
 from stepwell.cli.values import encoded, plain_json
+from stepwell.codec import Codec
 from stepwell.model.durations import duration_ms
 from stepwell.model.runs import STATUSES, Head, RunQuery, Status
 
@@ -22,11 +23,11 @@ from stepwell.model.runs import STATUSES, Head, RunQuery, Status
 async def list_runs(arguments: Namespace) -> int:
     """One page of runs, newest first."""
     query = query_of(arguments, limit=arguments.limit, cursor=arguments.cursor)
-    async with opened_app(arguments.backend) as app:
+    async with opened_app(arguments.backend, arguments.app) as app:
         page = await app.runs.list(query)
         now = app.backend.clock.now()
     if arguments.json:
-        print(encoded({"runs": [head_json(head) for head in page.runs], "cursor": page.cursor}))
+        print(encoded({"runs": [head_json(head, app.registry.codec) for head in page.runs], "cursor": page.cursor}))
         return DONE
     paint = paint_for(sys.stdout)
     for line in run_table(page.runs, now=now, columns=width(), paint=paint):
@@ -56,11 +57,11 @@ def run_table(heads: tuple[Head, ...], *, now: int, columns: int, paint: Paint) 
     )
 
 
-def head_json(head: Head) -> dict[str, Any]:
+def head_json(head: Head, codec: Codec) -> dict[str, Any]:
     """A head as JSON data, with plain metadata."""
     plain = msgspec.structs.replace(head, metadata={})
     data: dict[str, Any] = {name: getattr(plain, name) for name in plain.__struct_fields__}
-    return {**data, "metadata": {key: Raw(plain_json(raw)) for key, raw in head.metadata.items()}}
+    return {**data, "metadata": {key: Raw(plain_json(raw, codec)) for key, raw in head.metadata.items()}}
 
 
 def query_of(arguments: Namespace, *, limit: int = 100, cursor: str | None = None) -> RunQuery:

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Raw
 
 from stepwell.cli.problems import CommandError
-from stepwell.codec import Codec, escape
-from stepwell.codec.payloads import unwrap
+from stepwell.codec import Codec
+from stepwell.errors import CodecError
 
 
 def given_json(text: str, *, what: str) -> bytes:
@@ -28,16 +28,11 @@ def given_json(text: str, *, what: str) -> bytes:
         raise CommandError(f"{what} is not JSON: {error}; {hint}") from None
 
 
-def given_payload(text: str, *, what: str) -> Raw:
-    """The same, as a payload whose type only the receiver knows."""
-    return escape(given_json(text, what=what))
-
-
 def plain_json(raw: Raw, codec: Codec | None = None) -> bytes:
     """The JSON that a payload stands for; the payload itself if it is encrypted or elsewhere."""
     try:
-        return unwrap(raw, None if codec is None else codec.cipher, where="a value")
-    except Exception:
+        return bytes((codec or Codec()).opened(raw, where="a value"))
+    except CodecError:
         return bytes(raw)
 
 
