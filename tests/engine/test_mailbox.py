@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import run
 
 from stepwell.engine.mailbox import Address, Mailbox, address_of, matches
-from stepwell.errors import CodecError
+from stepwell.errors import CodecError, NonDeterminismError, SealedError
 from stepwell.model.entries import Dropped, Received
 from stepwell.model.ids import CommandId, MessageId, RunId
 from stepwell.model.messages import (
@@ -202,3 +202,36 @@ def test_a_message_without_an_address_goes_nowhere() -> None:
 )
 def test_a_filter_compares_fields_exactly(where: dict[str, Any] | None, payload: bytes, is_match: bool) -> None:
     assert matches(where, msgspec.Raw(payload)) is is_match
+
+
+def reversed_json(raw: msgspec.Raw) -> msgspec.Raw:
+    data = bytes(raw)
+    if not data.startswith(b'"'):
+        raise SealedError("there is no key for it")
+    return msgspec.Raw(msgspec.json.decode(data)[::-1].encode())
+
+
+def test_a_filter_sees_the_plain_value() -> None:
+    async def main() -> Any:
+        box = Mailbox(asyncio.get_running_loop().create_future, [].append, plain=reversed_json)
+        box.put(received(1, '{"n": 1}'[::-1]))
+        box.put(received(2, '{"n": 2}'[::-1]))
+        return await box.receive(NUMBERS, lambda item: item.no, where={"n": 2})
+
+    assert run(main()) == 2
+
+
+@pytest.mark.parametrize("where", [None, {"n": 1}])
+def test_a_message_without_its_key_stops_the_run_and_is_not_dropped(where: dict[str, Any] | None) -> None:
+    def sealed(message: Received) -> Any:
+        raise SealedError("there is no key for it")
+
+    async def main() -> list[Dropped]:
+        dropped: list[Dropped] = []
+        box = Mailbox(asyncio.get_running_loop().create_future, dropped.append, plain=reversed_json)
+        box.put(received(1, {"n": 1}))
+        with pytest.raises(NonDeterminismError, match=r"message m1 cannot be read; it is kept.*there is no key for it"):
+            await box.receive(NUMBERS, sealed, where=where)
+        return dropped
+
+    assert run(main()) == []

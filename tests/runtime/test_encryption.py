@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stepwell import (
     Context,
     DefinitionError,
     NodeContext,
+    RunClosedError,
     RunConflictError,
     RunError,
     Signal,
@@ -497,3 +499,45 @@ def test_a_file_from_before_the_cipher_is_read(tmp_path: Path) -> None:
             assert await (await app.start(reads, blob)).result() == "dear ada"
 
     run(read_again(run(write())))
+
+
+# --- keys that are not here
+
+
+@workflow
+async def counted(ctx: Context) -> int:
+    with suppress(Exception):
+        ctx.metadata.increment("count", 3)
+    await ctx.receive(note)
+    with suppress(Exception):
+        return int(ctx.metadata["count"])
+    return -1
+
+
+@pytest.mark.parametrize(
+    ("flow", "given", "other", "wanted"),
+    [(echo, ["a"], OTHER, "a a"), (counted, [], Codec(), 3), (risky, ["4711"], OTHER, "4711: card 4711")],
+    ids=["input", "metadata", "blueprint"],
+)
+def test_a_run_without_its_key_waits_for_a_worker_that_has_it(
+    flow: Any, given: Any, other: Codec, wanted: Any, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+
+    async def begin() -> None:
+        async with Stepwell(url, include=[flow], codec=CODEC, worker=False) as app:
+            await app.start(flow, *given, id="m", metadata={"count": 0})
+
+    async def stop() -> None:
+        async with Stepwell(url, include=[flow], codec=other) as app:
+            assert "encrypted" in await refused(app)
+
+    async def go_on() -> None:
+        async with Stepwell(url, include=[flow], codec=CODEC) as app:
+            await until(lambda: is_free(app, "m"))
+            with suppress(RunClosedError):
+                await app.handle("m").send(note, {})
+            assert await app.handle("m", flow).result(timeout=30) == wanted
+
+    for part in (begin, stop, go_on):
+        run(part())

@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell.authoring.registry import Registry
 from stepwell.engine.function import FunctionProgram
-from stepwell.errors import DefinitionError
+from stepwell.errors import DefinitionError, SealedError
 from stepwell.model.failures import NULL
 
 
@@ -19,7 +19,10 @@ class Metadata(MutableMapping[str, Any]):
         self._registry = registry
 
     def __getitem__(self, key: str) -> Any:
-        return self._registry.decode(self._program.metadata[key])
+        try:
+            return self._registry.decode(self._program.metadata[key], what=f"metadata {key!r}")
+        except SealedError as error:
+            self._program.refuse_sealed(error)
 
     def __setitem__(self, key: str, value: Any) -> None:
         if value is None:

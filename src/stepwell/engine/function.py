@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, assert_never
+from typing import Any, NoReturn, Protocol, assert_never
 from zlib import crc32
 
 from msgspec import Raw
@@ -337,6 +337,10 @@ class FunctionProgram:
         counts[name] = n
         return CommandId(name if n == 1 else f"{name}:{n}")
 
+    def refuse_sealed(self, error: SealedError) -> NoReturn:
+        """Go no further: the key for a value is not here, which nothing may depend on."""
+        self.loop.refuse(NonDeterminismError(f"run {self.origin.run} cannot go on here, and stays as it is: {error}"))
+
     def abandon(self, id: CommandId) -> None:
         """The body no longer waits for this step."""
         if not self.loop.evicting and self._pending.pop(id, None) is not None:
@@ -362,6 +366,8 @@ class FunctionProgram:
             outcome = Continue(request.input, self.mailbox.unread())
         except asyncio.CancelledError as error:
             outcome = Cancelled() if self.cancelling else Failed(self.translator.failure_of(error))
+        except SealedError as error:
+            self.refuse_sealed(error)
         except Exception as error:
             outcome = Failed(self.translator.failure_of(error))
         await self._cancel_others()
