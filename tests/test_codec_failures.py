@@ -283,3 +283,11 @@ def test_texts_are_bounded(text: str) -> None:
     failure = failure_of(raised(ValueError(text)))
 
     assert len(msgspec.json.encode(failure)) < 34_000
+
+
+@pytest.mark.parametrize("cross", [(), (CardError,)], ids=["step error", "itself"])
+def test_a_text_that_looks_encrypted_is_not_taken_for_it(cross: tuple[type[BaseException], ...]) -> None:
+    failure = failure_of(CardError('{"$sealed":"by a user"}'), raises=cross)
+
+    assert not failure.is_sealed
+    assert "by a user" in str(exception_of(failure, raises=cross))

@@ -18,7 +18,7 @@ from msgspec import Raw
 from stepwell.codec.compare import difference
 from stepwell.codec.values import Codec
 from stepwell.errors import CodecError, StepError, type_name
-from stepwell.model.failures import NULL, Failure
+from stepwell.model.failures import NULL, SEALED, Failure
 
 _HERE = str(Path(__file__).parent.parent) + os.sep
 _FRAMES_MAX = 20
@@ -162,7 +162,9 @@ def _strip(summary: traceback.TracebackException, depth: int) -> None:
 
 
 def _text(text: str) -> str:
-    """At most 8 KiB of text that UTF-8 can express."""
+    """At most 8 KiB of text that UTF-8 can express, and that nobody takes for one that a cipher hid."""
+    if text.startswith(SEALED):
+        text = f" {text}"
     data = text.encode("utf-8", "backslashreplace")
     return data.decode() if len(data) <= _TEXT_MAX + 4 else data[:_TEXT_MAX].decode("utf-8", "ignore") + "..."
 
