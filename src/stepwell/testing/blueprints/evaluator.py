@@ -190,11 +190,16 @@ class Flow:
             self.resolve(link, scope, Passing(state))
 
     def resolve(self, link: Link, scope: Scope, passing: Passing) -> None:
-        """What becomes of an edge. One that leaves a loop is skipped only when the loop is over."""
+        """What becomes of an edge. One that leaves a loop is dead only when the loop is over."""
         around = scope.around(self.reading.scope_of(link))
-        if around is not scope and passing.state == "skipped":
-            return
-        around.edges.setdefault(link.index, passing)
+        if around is scope:
+            around.edges.setdefault(link.index, passing)
+        elif passing.state == "taken":
+            known = around.edges.get(link.index)
+            if known is None or known.state != "taken":
+                around.edges[link.index] = passing
+        elif passing.state == "failed":
+            around.edges.setdefault(link.index, passing)  # unless another iteration takes it
 
     # --- data
 
