@@ -164,7 +164,7 @@ LOOPS = [
     Sentence(
         "an edge out of the body that fails in one iteration may still be taken in another",
         [const("a", 5), loop("L", "(n ?? 0) < 2"), count("n"), echo("m"), echo("aside"), echo("out")],
-        [*WHILE, "n -> m", 'm -> aside {"condition": "n === 1 ? x.y[0] : true"}'],
+        [*WHILE, "n -> m", "m -> L", 'm -> aside {"condition": "n === 1 ? x.y[0] : true"}'],
         {"status": "failed", "failure": "node 'm': ", "steps": ["a", "aside", "m", "m:2", "n", "n:2", "out"]},
     ),
     Sentence(
