@@ -7,6 +7,7 @@ from typing import Any
 
 from stepwell.authoring.registry import Registry
 from stepwell.engine.function import FunctionProgram
+from stepwell.engine.mismatch import without_key
 from stepwell.errors import DefinitionError, SealedError
 from stepwell.model.failures import NULL
 
@@ -22,7 +23,7 @@ class Metadata(MutableMapping[str, Any]):
         try:
             return self._registry.decode(self._program.metadata[key], what=f"metadata {key!r}")
         except SealedError as error:
-            self._program.refuse_sealed(error)
+            self._program.loop.refuse(without_key(self._program.origin, error))
 
     def __setitem__(self, key: str, value: Any) -> None:
         if value is None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NoReturn, Protocol, assert_never
+from typing import Any, Protocol, assert_never
 from zlib import crc32
 
 from msgspec import Raw
 
 from stepwell.engine.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
 from stepwell.engine.mailbox import Mailbox
-from stepwell.engine.mismatch import FAILED, mismatch, unreadable
+from stepwell.engine.mismatch import FAILED, mismatch, unreadable, without_key
 from stepwell.engine.notes import Notes
 from stepwell.engine.outside import Outside
 from stepwell.engine.program import (
@@ -337,10 +337,6 @@ class FunctionProgram:
         counts[name] = n
         return CommandId(name if n == 1 else f"{name}:{n}")
 
-    def refuse_sealed(self, error: SealedError) -> NoReturn:
-        """Go no further: the key for a value is not here, which nothing may depend on."""
-        self.loop.refuse(NonDeterminismError(f"run {self.origin.run} cannot go on here, and stays as it is: {error}"))
-
     def abandon(self, id: CommandId) -> None:
         """The body no longer waits for this step."""
         if not self.loop.evicting and self._pending.pop(id, None) is not None:
@@ -367,7 +363,7 @@ class FunctionProgram:
         except asyncio.CancelledError as error:
             outcome = Cancelled() if self.cancelling else Failed(self.translator.failure_of(error))
         except SealedError as error:
-            self.refuse_sealed(error)
+            self.loop.refuse(without_key(self.origin, error))
         except Exception as error:
             outcome = Failed(self.translator.failure_of(error))
         await self._cancel_others()

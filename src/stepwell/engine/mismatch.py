@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from stepwell.engine.program import Line, Origin
-from stepwell.errors import NonDeterminismError
+from stepwell.errors import NonDeterminismError, SealedError
 from stepwell.model.entries import Confirmed, Entry, Intended, StepCompleted, StepFailed, TimerFired
 from stepwell.model.ids import CommandId, step_name
 
@@ -74,6 +74,11 @@ def unreadable(origin: Origin, line: Line, error: Exception) -> NonDeterminismEr
         cure="let the type read what is recorded (a default for a new field), or give the new code a new version",
     )
     return NonDeterminismError(text, difference=found)
+
+
+def without_key(origin: Origin, error: SealedError) -> NonDeterminismError:
+    """The error for a value whose key is not here, on which nothing may depend."""
+    return NonDeterminismError(f"run {origin.run} cannot go on here, and stays as it is: {error}")
 
 
 def _difference(line: Line, asks: Sequence[tuple[str, str]], place: str, finished: str) -> Difference:
