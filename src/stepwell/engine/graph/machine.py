@@ -206,11 +206,7 @@ class Machine:
 
     def fail(self, visit: Visit, failure: Failure) -> None:
         """A visit failed for good: its fallback takes over, or its edges are dead."""
-        visit.status = "failed"
-        visit.error = failure
-        self.visits.pop(visit.id, None)
-        self._failed_count += 1
-        visit.order = self._failed_count
+        self._mark_failed(visit, failure)
         if self.watch is not None:
             self.watch("node:error", {"nodeId": visit.node.id, "visit": visit.id, "error": str(failure)})
         if failure.is_(FatalError):
@@ -234,11 +230,7 @@ class Machine:
 
     def fail_routing(self, visit: Visit, error: BaseException) -> None:
         """A visit's work is done, but where to go from there cannot be told. Nothing takes over."""
-        visit.status = "failed"
-        visit.error = self.program.host.failure_of(error)
-        self.visits.pop(visit.id, None)
-        self._failed_count += 1
-        visit.order = self._failed_count
+        self._mark_failed(visit, self.program.host.failure_of(error))
         if self.watch is not None:
             self.watch("node:error", {"nodeId": visit.node.id, "visit": visit.id, "error": str(visit.error)})
         if visit.node.fallback is not None:
@@ -248,11 +240,7 @@ class Machine:
 
     def fail_closed_loop(self, visit: Visit, error: BaseException) -> None:
         """A loop failed whose edges are dead already."""
-        visit.status = "failed"
-        visit.error = self.program.host.failure_of(error)
-        self.visits.pop(visit.id, None)
-        self._failed_count += 1
-        visit.order = self._failed_count
+        self._mark_failed(visit, self.program.host.failure_of(error))
         if visit.node.fallback is not None:
             self.unneeded(visit.scope, visit.node.fallback)
         visit.scope.space.failures.append((visit.order, visit))
@@ -391,10 +379,7 @@ class Machine:
             route = chosen_edges(visit, [link.node for link in chain], self.watch)
             values = {edge.index: transformed(space, edge, visit) for edge in route.taken if edge.transform is not None}
         except RoutingError as error:
-            visit.status = "failed"
-            visit.error = self.program.host.failure_of(error)
-            self._failed_count += 1
-            visit.order = self._failed_count
+            self._mark_failed(visit, self.program.host.failure_of(error))
             for link, output in zip(chain, before, strict=True):
                 space.put_output(link.node.id, output)
             if visit.node.fallback is not None:
@@ -418,6 +403,13 @@ class Machine:
                 self.resolve(scope, edge, TAKEN, values[edge.index], True)
             else:
                 self.resolve(scope, edge, TAKEN, visit.output)
+
+    def _mark_failed(self, visit: Visit, failure: Failure) -> None:
+        visit.status = "failed"
+        visit.error = failure
+        self.visits.pop(visit.id, None)
+        self._failed_count += 1
+        visit.order = self._failed_count
 
     def _fail_chain(self, visit: Visit) -> None:
         """Nothing recovers this visit, nor what it stands for: their edges have failed."""
