@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from stepwell.engine.expressions import truthy
 from stepwell.engine.graph.data import transformed
-from stepwell.engine.graph.plan import PlanEdge, PlanNode, Region
+from stepwell.engine.graph.plan import PlanEdge, PlanNode, below, is_in
 from stepwell.engine.graph.routing import RoutingError, evaluated, holds
 from stepwell.engine.graph.visits import FAILED, SKIPPED, TAKEN, LoopRun, Scope, Visit
 from stepwell.errors import StepwellError
@@ -94,7 +94,7 @@ def skipped(machine: Machine, scope: Scope, node: PlanNode, state: int) -> None:
     """A loop is not run: all edges that leave it are dead."""
     assert node.body is not None, "a controller"
     body = node.body
-    machine.resolve_all(scope, [edge for edge in node.out if not _is_into(edge, body)], state)
+    machine.resolve_all(scope, [edge for edge in node.out if not is_in(edge.target, body)], state)
     for edge in body.exits:
         cross(machine, scope, edge, state, None, False)
 
@@ -107,7 +107,7 @@ def _check(machine: Machine, run: LoopRun) -> None:
     body = node.body
     visit.output = run.last or NULL
     try:
-        leaving = [edge for edge in node.out if not _is_into(edge, body)]
+        leaving = [edge for edge in node.out if not is_in(edge.target, body)]
         early = [edge for edge in leaving if edge.condition is not None and holds(visit, edge, machine.watch)]
         if early:
             _leave(machine, run, early)
@@ -162,7 +162,7 @@ def _close(machine: Machine, run: LoopRun, state: int, taken: frozenset[int]) ->
     scope, node = visit.scope, visit.node
     assert node.body is not None, "a controller"
     for edge in node.out:
-        if not _is_into(edge, node.body) and edge.index not in taken:
+        if not is_in(edge.target, node.body) and edge.index not in taken:
             machine.resolve(scope, edge, state, None)
     for edge in node.body.exits:
         if edge.index not in run.taken_exits:
@@ -201,13 +201,7 @@ def _iterate(machine: Machine, run: LoopRun, taken: set[int], made: dict[int, Ra
 def _enter(machine: Machine, scope: Scope, edge: PlanEdge, state: int, value: Raw | None, is_made: bool) -> None:
     """Bring what an edge has come to down to its target, through the loops that run. Those that do not run yet find it
     when they begin; one that is entered by such edges begins with the first that is taken."""
-    path: list[Region] = []
-    region = edge.target.region
-    while region is not scope.region:
-        path.append(region)
-        assert region.parent is not None, "the target is in here"
-        region = region.parent
-    for region in reversed(path):
+    for region in reversed(below(edge.target.region, scope.region)):
         controller = region.loop
         assert controller is not None, "only the root has none"
         run = scope.loops.get(controller.index)
@@ -233,11 +227,4 @@ def _has_heard(scope: Scope) -> bool:
 
 def _into_body(node: PlanNode) -> list[PlanEdge]:
     assert node.body is not None, "a controller"
-    return [edge for edge in node.out if _is_into(edge, node.body)]
-
-
-def _is_into(edge: PlanEdge, body: Region) -> bool:
-    region: Region | None = edge.target.region
-    while region is not None and region is not body:
-        region = region.parent
-    return region is body
+    return [edge for edge in node.out if is_in(edge.target, node.body)]

@@ -259,7 +259,7 @@ class Plan:
 
     def _cut_cycles(self, edges: list[PlanEdge]) -> None:
         """Edges that would close a cycle without a loop controller lead nowhere: each node of it runs once."""
-        back = {id(edge) for edge in edges if edge.target.body is not None and _is_in(edge.source, edge.target.body)}
+        back = {id(edge) for edge in edges if edge.target.body is not None and is_in(edge.source, edge.target.body)}
         if not back and analyze(self.graph).is_dag:
             return
         entries = [self.by_id[name] for name in self.graph.cycle_entry_points if name in self.by_id]
@@ -279,7 +279,7 @@ class Plan:
             if node.fallback is not None:
                 following.append(node.fallback)
             if node in self.starts and node.body is not None:
-                following.extend(edge.target for edge in node.out if _is_in(edge.target, node.body))
+                following.extend(edge.target for edge in node.out if is_in(edge.target, node.body))
             for other in following:
                 if id(other) not in seen:
                     seen.add(id(other))
@@ -299,7 +299,7 @@ class Plan:
             outside = [edge for edge in node.body.entries if edge.meet is node.region]
         node.arrivals = len(outside) + len(node.serves)
         node.is_lone = node.arrivals == 1 and not node.serves
-        leaving = node.out if node.body is None else [edge for edge in node.out if not _is_in(edge.target, node.body)]
+        leaving = node.out if node.body is None else [edge for edge in node.out if not is_in(edge.target, node.body)]
         node.is_terminal = not leaving and not (node.serves and not node.ins)
         self._prepare(node)
         only = node.out[0] if len(node.out) == 1 else None
@@ -328,7 +328,7 @@ def make_plans(main: Graph, others: Iterable[Graph], bind: Bind) -> Plan:
     return plans[main.id]
 
 
-def _is_in(node: PlanNode, body: Region) -> bool:
+def is_in(node: PlanNode, body: Region) -> bool:
     region: Region | None = node.region
     while region is not None and region is not body:
         region = region.parent
@@ -338,15 +338,15 @@ def _is_in(node: PlanNode, body: Region) -> bool:
 def _classify(edge: PlanEdge) -> None:
     source, target = edge.source, edge.target
     # A controller's edges into its own body begin there: they are taken anew in each iteration.
-    begins = source.body if source.body is not None and _is_in(target, source.body) else source.region
-    if target.body is not None and _is_in(source, target.body):
+    begins = source.body if source.body is not None and is_in(target, source.body) else source.region
+    if target.body is not None and is_in(source, target.body):
         edge.is_back = True
         edge.meet = target.body
     else:
         edge.meet = _meet(begins, target.region)
-        for region in _below(target.region, edge.meet):
+        for region in below(target.region, edge.meet):
             region.entries.append(edge)
-    for region in _below(begins, edge.meet):
+    for region in below(begins, edge.meet):
         region.exits.append(edge)
     edge.is_plain = (
         edge.action is None
@@ -367,7 +367,7 @@ def _meet(a: Region, b: Region) -> Region:
     return a
 
 
-def _below(region: Region, top: Region) -> list[Region]:
+def below(region: Region, top: Region) -> list[Region]:
     """The region and those around it, up to and without `top`."""
     found = []
     while region is not top:
