@@ -15,8 +15,8 @@ from stepwell.engine.graph.results import space_result
 from stepwell.engine.graph.routing import RoutingError, evaluated
 from stepwell.engine.graph.visits import BatchRun, Scope, Space, Visit
 from stepwell.engine.mailbox import Address
-from stepwell.errors import BlueprintError, DefinitionError, FatalError, RunError, StepwellError, type_name
-from stepwell.model.durations import duration_ms
+from stepwell.errors import BlueprintError, FatalError, RunError, StepwellError, type_name
+from stepwell.model.blueprint_rules import milliseconds
 from stepwell.model.entries import Received
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId
@@ -31,13 +31,6 @@ MAX_DEPTH = 50
 
 class NodeError(StepwellError):
     """A built-in node cannot do what it is asked to."""
-
-
-def ms_of(value: Any, what: str) -> int:
-    """A duration in a blueprint: a number of milliseconds, or text such as "1h30m". `DefinitionError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise DefinitionError(f'{what} is {value!r}; give milliseconds or text such as "1h30m"')
-    return duration_ms(value if isinstance(value, str) else value / 1000, what=what)
 
 
 # --- data
@@ -92,13 +85,8 @@ def _error(machine: Machine, visit: Visit) -> None:
 
 
 def _sleep(machine: Machine, visit: Visit) -> None:
-    try:
-        delay = ms_of(visit.node.node.params.get("duration"), f"params.duration of {visit.node.id!r}")
-    except DefinitionError as error:
-        machine.fail_with(visit, error)
-        return
     visit.status = "waiting"
-    machine.program.set_timer(visit, delay)
+    machine.program.set_timer(visit, milliseconds(visit.node.node.params["duration"]))
 
 
 def _wait(machine: Machine, visit: Visit) -> None:
@@ -118,13 +106,7 @@ def _wait(machine: Machine, visit: Visit) -> None:
         return
     visit.status = "waiting"
     if params.get("timeout") is not None:
-        try:
-            delay = ms_of(params["timeout"], f"params.timeout of {visit.node.id!r}")
-        except DefinitionError as error:
-            program.inbox.withdraw(visit)
-            machine.fail_with(visit, error)
-            return
-        program.set_timer(visit, delay)
+        program.set_timer(visit, milliseconds(params["timeout"]))
 
 
 def answered(machine: Machine, visit: Visit, received: Received) -> None:
