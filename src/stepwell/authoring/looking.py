@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.nodework import Recorded
-from stepwell.authoring.programs import Host, child_binding, implementation_of
+from stepwell.authoring.programs import Host, child_binding, implementations_of
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.snapshots import graphs_of
 from stepwell.authoring.workflows import WorkflowRef
@@ -70,16 +70,13 @@ class _Binder:
         taken: frozenset[str],
     ) -> None:
         self._registry = registry
-        self._blueprint = blueprint
+        self._known = implementations_of(registry, blueprint)
         self._acts = acts
         self._taken = taken
 
     def __call__(self, node: Node) -> Binding | None:
         registry, name = self._registry, node.uses
-        if self._blueprint is None:
-            found = registry.implementations.get(name)
-        else:
-            found = implementation_of(registry, self._blueprint, name)
+        found = self._known.get(name)
         if isinstance(found, WorkflowRef):
             return child_binding(registry, found)
         if (act := self._acts.get(name)) is not None:

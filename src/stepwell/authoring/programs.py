@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -82,13 +83,14 @@ def graph_program(
 def missing_implementations(registry: Registry, blueprint: Blueprint[Any, Any]) -> list[str]:
     """What `uses` names in a blueprint or its subflows that this app does not have, sorted."""
     missing = set()
+    known = implementations_of(registry, blueprint)
     for item in reachable(blueprint, registry.find):
         for node in item.graph.nodes:
             names = [node.uses]
             if node.built_in == "batch-scatter":
                 names.append(str(node.params.get("workerUsesKey")))
             for name in names:
-                if implementation_of(registry, blueprint, name) is None and Node(id="", uses=name).built_in is None:
+                if name not in known and Node(id="", uses=name).built_in is None:
                     missing.add(name)
     return sorted(missing)
 
@@ -116,11 +118,12 @@ class _Binder:
     ) -> None:
         self._registry = registry
         self._blueprint = blueprint
+        self._known = implementations_of(registry, blueprint)
         self._bind = NodeBinder(registry.codec, registry.middleware, bind)
 
     def __call__(self, node: Node) -> Binding | None:
         registry = self._registry
-        found = implementation_of(registry, self._blueprint, node.uses)
+        found = self._known.get(node.uses)
         if found is None:
             if node.built_in is not None:
                 return None
@@ -146,12 +149,11 @@ def child_binding(registry: Registry, workflow: WorkflowRef[Any, Any]) -> Child:
     return Child(workflow.id, workflow.spec.version, encode, registry.snapshot_of(workflow))
 
 
-def implementation_of(registry: Registry, blueprint: Blueprint[Any, Any], name: str) -> Implementation | None:
+def implementations_of(registry: Registry, blueprint: Blueprint[Any, Any] | None) -> Mapping[str, Implementation]:
     """What `uses` means in a blueprint: the blueprint's own, else the app's."""
-    for item in blueprint.all_blueprints():
-        if name in item.implementations:
-            return item.implementations[name]
-    return registry.implementations.get(name)
+    own = [] if blueprint is None else [item.implementations for item in blueprint.all_blueprints()]
+    # A ChainMap may be written to; this one is not.
+    return ChainMap(*own, registry.implementations)  # type: ignore[arg-type]
 
 
 class Host:
