@@ -55,9 +55,13 @@ def pins(frame: Frame) -> bool:
             raw = entry.act.blueprint
         else:
             continue
-        if len(raw) > _SMALL and not is_blob_ref(raw):
+        if _is_shared(raw):
             return True
     return False
+
+
+def _is_shared(blueprint: Raw) -> bool:
+    return len(blueprint) > _SMALL and not is_blob_ref(blueprint)
 
 
 async def spilled_message(blobs: Blobs, run: RunId, message: Message) -> bytes:
@@ -95,7 +99,7 @@ async def _loaded_message(blobs: Blobs, body: bytes) -> Message:
 
 async def _spilled(blobs: Blobs, run: RunId, value: S) -> S:
     async def convert(name: str, raw: Raw) -> Raw:
-        if name == "blueprint" and len(raw) > _SMALL and not is_blob_ref(raw):
+        if name == "blueprint" and _is_shared(raw):
             return await _shared(blobs, bytes(memoryview(raw)))
         if not spill(raw):
             return raw
