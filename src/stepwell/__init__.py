@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepwell.authoring.blueprints import Blueprint
-    from stepwell.authoring.context import ChildHandle, Context, Hook, current_run
+    from stepwell.authoring.context import ChildHandle, Context, current_run
     from stepwell.authoring.flows import Flow, flow
+    from stepwell.authoring.hooks import Hook
     from stepwell.authoring.mapping import Outcome
     from stepwell.authoring.messages import Event, Signal, Stream
     from stepwell.authoring.nodes import Middleware, NodeContext, NodeResult
@@ -107,8 +108,9 @@ __all__ = [
 
 _MODULES = {
     "stepwell.authoring.blueprints": ("Blueprint",),
-    "stepwell.authoring.context": ("ChildHandle", "Context", "Hook", "current_run"),
+    "stepwell.authoring.context": ("ChildHandle", "Context", "current_run"),
     "stepwell.authoring.flows": ("Flow", "flow"),
+    "stepwell.authoring.hooks": ("Hook",),
     "stepwell.authoring.mapping": ("Outcome",),
     "stepwell.authoring.messages": ("Event", "Signal", "Stream"),
     "stepwell.authoring.nodes": ("Middleware", "NodeContext", "NodeResult"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio.events import _get_running_loop
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from stepwell.authoring.hooks import Each, Hook
 from stepwell.authoring.logs import RunLog
 from stepwell.authoring.mapping import MapCall, Outcome
 from stepwell.authoring.messages import Event, Signal, Stream
@@ -145,7 +146,7 @@ class Context:
 
     def receive_all(self, source: Signal[T] | Event[T], *, where: dict[str, Any] | None = None) -> AsyncIterator[T]:
         """Every signal or event of that name, one after another, without end."""
-        return _Each(lambda: self.receive(source, where=where))
+        return Each(lambda: self.receive(source, where=where))
 
     async def create_hook(self, type: type[T], *, token: str | None = None, timeout: Duration | None = None) -> Hook[T]:
         """Something outside can complete this wait, by URL or token. `await hook` for the first value, or iterate over
@@ -397,49 +398,6 @@ class ChildHandle(Generic[Out]):
     async def cancel(self) -> None:
         """Ask the child to stop; `result()` tells when it has."""
         self._context._program.outside.cancel_child(self._command, self.id)
-
-
-class Hook(Generic[T]):
-    """A wait that something outside completes, by `url` or `token`."""
-
-    def __init__(self, context: Context, id: CommandId, token: str, type: type[T], until: int | None) -> None:
-        self._context = context
-        self._id = id
-        self._until = until
-        self._decode = context._decoder(type, f"hook {id}")
-        self.token = token
-
-    @property
-    def url(self) -> str:
-        """Where to send the value with an HTTP POST."""
-        return f"{self._context._registry.public_url}/hooks/{self.token}"
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._next().__await__()
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return _Each(self._next)
-
-    async def _next(self) -> T:
-        return await self._context._wait(  # type: ignore[no-any-return]
-            Address("token", self._id), self._decode, until=self._until
-        )
-
-
-class _Each(Generic[T]):
-    """One after another, until there is none in time. Not a generator: those want to be closed after a `break`."""
-
-    def __init__(self, next: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._next = next
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        try:
-            return await self._next()
-        except TimeoutError:
-            raise StopAsyncIteration from None
 
 
 def current_run() -> Context:
