@@ -175,6 +175,15 @@ def test_a_run_that_was_parked_by_its_body_began_in_time() -> None:
     assert driver.ended is not None
 
 
+def test_a_wait_tells_its_timer_and_since_when_it_waits() -> None:
+    machine = Machine(["gather", ["sleep", 1000], ["receive", "ping", 5000]], Random(1))
+    waits = machine.driver.waits()
+    assert [(wait.kind, wait.until, wait.n, wait.since) for wait in waits] == [
+        ("signal", BORN + 5000, 2, BORN),
+        ("timer", BORN + 1000, 1, BORN),
+    ]
+
+
 def test_a_late_start_comes_first_in_the_frame_that_ends_the_run() -> None:
     machine = Machine(["note", "x"], Random(1), taken_after_ms=600_000)
     kinds = [type(entry).__name__ for entry in machine.frames[1][1].entries]

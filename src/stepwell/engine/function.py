@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, assert_never
 from zlib import crc32
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from stepwell.engine.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
 from stepwell.engine.mailbox import Mailbox
@@ -257,10 +257,14 @@ class FunctionProgram:
     def waits(self) -> list[Wait]:
         """What the body waits for, except steps."""
         waits = self.mailbox.waits()
+        timers = {(timer.name, timer.due): timer for timer in self.loop.pending_timers()}
+        for index, wait in enumerate(waits):
+            if wait.until is not None and (timer := timers.get((wait.name, wait.until))) is not None:
+                waits[index] = structs.replace(wait, n=timer.n, since=timer.since)
         named = {wait.name for wait in waits}
         for timer in self.loop.pending_timers():
             if timer.name not in named:
-                waits.append(Wait(kind="timer", name=timer.name, until=timer.due))
+                waits.append(Wait(kind="timer", name=timer.name, until=timer.due, n=timer.n, since=timer.since))
         return waits
 
     @property

@@ -48,9 +48,10 @@ class Handle(asyncio.Handle):
 
 
 class Timer(asyncio.TimerHandle):
-    """A callback for later. `n` counts from 1 per loop (0: it never waits); `due` is in milliseconds."""
+    """A callback for later. `n` counts from 1 per loop (0: it never waits); `due`, and `since` when it was set, are in
+    milliseconds."""
 
-    __slots__ = ("_pending", "due", "n", "name")
+    __slots__ = ("_pending", "due", "n", "name", "since")
 
     def __init__(self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
         self._when = when
@@ -60,6 +61,7 @@ class Timer(asyncio.TimerHandle):
         self._pending: dict[int, Timer] | None = None
         self.n = 0
         self.due = 0
+        self.since = 0
         self.name = ""
 
     def __repr__(self) -> str:

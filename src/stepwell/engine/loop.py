@@ -198,6 +198,7 @@ class WorkflowLoop(RefusingLoop):
             return timer
         due = ceil(when * 1000 - _TOLERANCE_MS)
         if due > self.now_ms:
+            timer.since = self.now_ms
             self._timers.add(timer, due, name)
             return timer
         if when > self._time_floor:

@@ -17,12 +17,18 @@ STATUSES: tuple[str, ...] = get_args(Status)
 
 
 class Wait(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a parked run waits for: a hint for people, written when it parks."""
+    """What a parked run waits for: a hint for people, written when it parks.
+
+    Of a wait that ends by itself, `n` is the number that its timer has in its generation, by which the journal knows
+    it, and `since` (ms) when it began; 0: that is not known.
+    """
 
     kind: Literal["timer", "event", "signal", "token", "child", "retry", "start"]
     name: str
     until: int | None = None
     detail: str = ""
+    n: int = 0
+    since: int = 0
 
 
 class Head(Struct, frozen=True, kw_only=True, omit_defaults=True):

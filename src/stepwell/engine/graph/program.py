@@ -207,7 +207,7 @@ class GraphProgram:
                 waits.append(Wait(kind="child", name=id, detail=act.child))
         for timer in self._timers.all():
             if timer.name not in waiting:
-                waits.append(Wait(kind="timer", name=timer.name, until=timer.due))
+                waits.append(Wait(kind="timer", name=timer.name, until=timer.due, n=timer.n, since=timer.since))
         return waits
 
     def stuck_at(self) -> str | None:
@@ -406,6 +406,7 @@ class GraphProgram:
 
     def _add_timer(self, visit: Visit, due: int, name: str) -> None:
         timer = Timer(0, self._wake, (visit,), None)  # type: ignore[arg-type]
+        timer.since = self.now_ms
         self._timers.add(timer, due, name)
         visit.timer, visit.until = timer.n, due
 
