@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -14,7 +14,6 @@ from stepwell.codec import Codec
 from stepwell.engine.fold import start_wait
 from stepwell.errors import (
     BackendError,
-    HookError,
     RunCancelledError,
     RunClosedError,
     RunConflictError,
@@ -24,10 +23,10 @@ from stepwell.errors import (
 from stepwell.model.entries import Created, Ended, Frame
 from stepwell.model.failures import Failure
 from stepwell.model.ids import MessageId, RunId
-from stepwell.model.messages import Event, HookCompleted, Message, Signal
+from stepwell.model.messages import Event, Message, Signal
 from stepwell.model.runs import Head, RunQuery
-from stepwell.model.tokens import is_genuine, parse_token
 from stepwell.ports import MAX_SEQ, Backend, Clock, Delivered, Loaded, NewRun, Wanted
+from stepwell.runtime import hooks
 from stepwell.runtime.acts import Acts, LoggedEvent, due_topic, encode_event, event_log, subscription_tag
 from stepwell.runtime.bells import ring
 from stepwell.runtime.hub import Hub
@@ -239,12 +238,7 @@ class Client:
 
     async def complete(self, token: str, value: Raw, *, id: str | None = None) -> RunId:
         """Complete a hook. `HookError` if there is no such hook, or its run has ended."""
-        run, base, command = await self._resolve(token)
-        message = HookCompleted(base=base, command=command, value=value)
-        answer = await self._answered(run, MessageId(f"hook:{base}.{command}:{id or self._fresh()}"), message)
-        if answer.answer in ("missing", "closed"):
-            raise HookError(f"the run of this hook, {run}, has ended")
-        return run
+        return await hooks.complete(self, token, value, id=id or self._fresh())
 
     # --- waiting
 
@@ -338,28 +332,6 @@ class Client:
             return await streams.append(log, index, [body]) or (await streams.read(log, index, 1)).items == (body,)
 
         return await self.repeated(append)
-
-    async def _resolve(self, token: str) -> tuple[RunId, int, Any]:
-        parsed = parse_token(token)
-        if parsed is not None:
-            created = await self.created(parsed.run)
-            if created is None or not is_genuine(parsed, created.seed):
-                raise HookError("this hook token is not valid")
-            return parsed.run, parsed.base, parsed.command
-        holder = await self.backend.store.resolve(token)
-        if holder is None:
-            raise HookError("no run holds this hook token")
-        return await self._custom_hook(RunId(holder), token)
-
-    async def _custom_hook(self, run: RunId, token: str) -> tuple[RunId, int, Any]:
-        from_base = 0
-        loaded, frames = await self.journal(run, after=from_base)
-        for _, frame in reversed(frames):
-            for entry in reversed(frame.entries):
-                act = getattr(entry, "act", None)
-                if getattr(act, "token", None) == token:
-                    return run, loaded.head.base, entry.id  # type: ignore[union-attr]
-        raise HookError("no run holds this hook token")
 
     def _fresh(self) -> str:
         return self.backend.clock.random_bytes(12).hex()
