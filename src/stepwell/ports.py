@@ -3,7 +3,8 @@
 A backend implements them and decides nothing. Every call takes a batch and answers one result per item, in order; an
 item that is refused hurts no other. A call that raises `BackendError` may have been applied or not: each method says
 what to do then. Times are milliseconds since the Unix epoch; integers go up to 2**53 - 1, counters to 2**63 - 1; names
-have up to 200 characters, of any kind, NUL included. `stepwell.testing.contracts` states all of this as tests.
+have up to 264 characters (a namespace, and 200), of any kind, NUL included. `stepwell.testing.contracts` states all of
+this as tests.
 """
 
 from __future__ import annotations
@@ -222,7 +223,11 @@ class Store(Protocol):
         """
 
     async def search(self, query: RunQuery) -> Page:
-        """Heads, newest first. May lag behind. Raises `DefinitionError` for a cursor that this store did not make."""
+        """Heads, newest first: in the reverse order of their creation, whatever `created_at` says. May lag behind.
+
+        A page may be short, or empty, with a cursor that goes on; how much a store looks at for one page is its own
+        limit. Raises `DefinitionError` for a cursor that this store did not make.
+        """
 
     async def delete(self, runs: Sequence[RunId]) -> list[bool]:
         """Remove settled runs with all that is theirs in this store; False: not settled. True also if absent."""

@@ -11,6 +11,7 @@ import pytest
 from tests.backends.support import connections, open_sqlite, run_async
 
 from stepwell.backends.sqlite.database import APPLICATION_ID
+from stepwell.backends.sqlite.sql import migrations
 from stepwell.errors import BackendError, BackendVersionError
 from stepwell.model.runs import RunQuery
 from stepwell.testing.contracts.running import bodies, created, frame, new_run, owned_run
@@ -44,7 +45,7 @@ async def test_the_file_says_whose_it_is_and_which_version(tmp_path: Path) -> No
     await (await open_sqlite(tmp_path / "a.db")).close()
     assert _query(tmp_path / "a.db", "pragma application_id", "pragma user_version", "pragma journal_mode") == [
         (APPLICATION_ID,),
-        (1,),
+        (len(migrations()),),
         ("wal",),
     ]
 
@@ -57,6 +58,28 @@ async def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None
     second = await open_sqlite(tmp_path / "a.db")
     assert await bodies(second) == [b"1"]
     await second.close()
+
+
+@run_async
+async def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(migrations()[0])
+    connection.execute("pragma user_version = 1")
+    connection.execute(f"pragma application_id = {APPLICATION_ID}")
+    connection.execute(
+        "insert into runs (id, workflow, version, status, queue, priority, created_at, wake_at, mail, takes, seq, "
+        "base, tags, error) values ('old', 'w', '', 'queued', 'default', 0, 7, 7, 0, 0, 1, 1, '{\"t\":\"1\"}', '')"
+    )
+    connection.executescript("insert into tags values ('t', '1', 1); insert into frames values (1, 1 << 24 | 1, x'31')")
+    connection.close()
+
+    backend = await open_sqlite(path)
+    await created(backend, new_run("acme new", namespace="acme"))
+    assert await bodies(backend, "old") == [b"1"]
+    for query in (RunQuery(namespace=""), RunQuery(tag=(("t", "1"),)), RunQuery(workflow="w", since=7)):
+        assert [head.id for head in (await backend.store.search(query)).runs] == ["old"]
+    await backend.close()
 
 
 @run_async

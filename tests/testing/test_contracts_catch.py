@@ -140,6 +140,22 @@ class PagesByOffset(MemoryStore):
         return Page(tuple(rest[: query.limit]), str(end) if len(rest) > query.limit else None)
 
 
+class ForgetsNamespaces(MemoryStore):
+    async def create(self, runs: Sequence[NewRun]) -> list[Head | None]:
+        return await super().create([replace(new, head=replace(new.head, namespace="")) for new in runs])
+
+
+class ListsAllNamespaces(MemoryStore):
+    async def search(self, query: RunQuery) -> Page:
+        return await super().search(replace(query, namespace=None))
+
+
+class FindsNamespacesByText(MemoryStore):
+    async def search(self, query: RunQuery) -> Page:
+        page = await super().search(replace(query, text=None))
+        return Page(tuple(head for head in page.runs if (query.text or "") in head.id), page.cursor)
+
+
 class LeftoverNames(MemoryStore):
     async def delete(self, runs: Sequence[RunId]) -> list[bool]:
         names = dict(self._world.names)
@@ -265,6 +281,9 @@ MISTAKES: list[tuple[type, type[Contract], str]] = [
     (AnybodyReleases, StoreContract, "test_only_its_holder_frees_a_name"),
     (PagesByOffset, StoreContract, "test_pages_are_stable_while_runs_are_added"),
     (PagesByOffset, StoreContract, "test_no_run_comes_twice_or_is_missed_while_runs_come_change_and_go"),
+    (ForgetsNamespaces, StoreContract, "test_a_run_keeps_its_namespace"),
+    (ListsAllNamespaces, StoreContract, "test_the_runs_of_one_namespace_are_listed_or_those_of_all"),
+    (FindsNamespacesByText, StoreContract, "test_text_is_not_looked_for_in_the_name_of_the_namespace"),
     (LeftoverNames, StoreContract, "test_a_deleted_run_is_found_by_nothing"),
     (TextsEndAtNul, StoreContract, "test_frames_and_messages_hold_any_bytes"),
     (WholeSeconds, StoreContract, "test_times_are_kept_to_the_millisecond"),

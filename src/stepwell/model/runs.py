@@ -36,7 +36,8 @@ class Head(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `status`, `seq`, `base`, `tags`, `metadata` and `waiting` are exact while `owner` is None and the run sleeps; they
     are hints while it is set, and of a run that is due, which a worker may have given back unread. `wake_at` (ms) is
-    when the run next needs attention: for an owned run, the end of its lease.
+    when the run next needs attention: for an owned run, the end of its lease. `namespace` never changes; "" is the
+    default one. To a store, the ids and the queue of a run in another one begin with its name and a space.
     """
 
     id: RunId
@@ -58,6 +59,7 @@ class Head(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Raw] = {}
     waiting: tuple[Wait, ...] = ()
     error: str = ""
+    namespace: str = ""
 
     @property
     def is_terminal(self) -> bool:
@@ -74,9 +76,11 @@ class RunQuery(Struct, frozen=True, kw_only=True):
     """Which runs to list, newest first. All given conditions must hold.
 
     `tag` and `metadata` match exact values. `since` and `until` bound `created_at` (ms, half open). `text` is looked
-    for in the run id, case-sensitive. `ended_before` (ms) keeps only runs that ended before it. `limit` is 1 to 1000.
+    for in the run id, case-sensitive, and not in the part before it that names the run's namespace. `ended_before` (ms)
+    keeps only runs that ended before it. `namespace` None means all of them. `limit` is 1 to 1000.
     """
 
+    namespace: str | None = None
     workflow: str | None = None
     status: tuple[Status, ...] = ()
     tag: tuple[tuple[str, str], ...] = ()

@@ -263,13 +263,14 @@ def _changed(head: Head, seq: int, change: HeadChange) -> Head:
 
 def _matches(query: RunQuery, head: Head) -> bool:
     return (
-        (query.workflow is None or head.workflow == query.workflow)
+        (query.namespace is None or head.namespace == query.namespace)
+        and (query.workflow is None or head.workflow == query.workflow)
         and (not query.status or head.status in query.status)
         and (query.parent is None or head.parent == query.parent)
         and (query.since is None or head.created_at >= query.since)
         and (query.until is None or head.created_at < query.until)
         and (query.ended_before is None or (head.ended_at is not None and head.ended_at < query.ended_before))
-        and (query.text is None or query.text in head.id)
+        and (query.text is None or head.id.find(query.text, len(head.namespace) + bool(head.namespace)) >= 0)
         and _has_pairs(query, head)
     )
 

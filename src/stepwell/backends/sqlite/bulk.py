@@ -86,6 +86,7 @@ INSERT_FRAMES = BulkInsert("frames", "pos", "body")
 INSERT_RUNS = BulkInsert(
     "runs", "no", "id", "workflow", "version", "status", "queue", "priority", "created_at", "ended_at", "wake_at",
     "owner", "mail", "takes", "seq", "base", "parent", "tags", "metadata", "waiting", "error",
+    "namespace",
 )  # fmt: skip
 INSERT_MAIL = BulkInsert("inbox", "run", "no", "id", "accepted_at", "body")
 INSERT_TAGS = BulkInsert("tags", "key", "value", "run")

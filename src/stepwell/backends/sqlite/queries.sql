@@ -22,18 +22,18 @@ from json_each(?1) as w cross join runs as r on r.id = w.value
 -- name: heads_by_id
 select json_group_array(json_array(
   r.no, r.id, r.workflow, r.version, r.status, r.queue, r.priority, r.created_at, r.ended_at, r.wake_at, r.owner, r.mail,
-  r.takes, r.seq, r.base, r.parent, r.tags, r.metadata, r.waiting, r.error))
+  r.takes, r.seq, r.base, r.parent, r.tags, r.metadata, r.waiting, r.error, r.namespace))
 from json_each(?1) as w cross join runs as r on r.id = w.value
 
 -- name: heads_by_no
 select json_group_array(json_array(
   r.no, r.id, r.workflow, r.version, r.status, r.queue, r.priority, r.created_at, r.ended_at, r.wake_at, r.owner, r.mail,
-  r.takes, r.seq, r.base, r.parent, r.tags, r.metadata, r.waiting, r.error))
+  r.takes, r.seq, r.base, r.parent, r.tags, r.metadata, r.waiting, r.error, r.namespace))
 from json_each(?1) as w cross join runs as r on r.no = w.value
 
 -- name: head
 select no, id, workflow, version, status, queue, priority, created_at, ended_at, wake_at, owner, mail,
-  takes, seq, base, parent, tags, metadata, waiting, error
+  takes, seq, base, parent, tags, metadata, waiting, error, namespace
 from runs where id = ?1
 
 -- name: due_runs

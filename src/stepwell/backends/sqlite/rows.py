@@ -42,6 +42,7 @@ def head_of(row: Sequence[Any]) -> Head:
         metadata=_owned(_metadata(metadata)) if metadata else {},
         waiting=_waiting(waiting) if waiting else (),
         error=row[19],
+        namespace=row[20],
     )
 
 
@@ -68,6 +69,7 @@ def row_of(no: int, head: Head) -> tuple[Value, ...]:
         text_of(head.metadata),
         text_of(head.waiting),
         head.error,
+        head.namespace,
     )
 
 

@@ -13,7 +13,8 @@ _SCAN_MAX = 20_000
 """Rows that one page looks at for conditions that no index helps with. Then it is a short page."""
 
 _COLUMNS = """r.no, r.id, r.workflow, r.version, r.status, r.queue, r.priority, r.created_at, r.ended_at, r.wake_at,
-  r.owner, r.mail, r.takes, r.seq, r.base, r.parent, r.tags, r.metadata, r.waiting, r.error"""
+  r.owner, r.mail, r.takes, r.seq, r.base, r.parent, r.tags, r.metadata, r.waiting, r.error,
+  r.namespace"""
 
 
 def search(connection: sqlite3.Connection, query: RunQuery) -> Page:
@@ -54,12 +55,13 @@ def _statement(query: RunQuery) -> tuple[str, list[Value]]:
     conditions: list[str] = []
     values: list[Value] = []
     pairs: list[tuple[str, Value]] = [
+        ("r.namespace = ?", query.namespace),
         ("r.workflow = ?", query.workflow),
         ("r.parent = ?", query.parent),
         ("r.created_at >= ?", query.since),
         ("r.created_at < ?", query.until),
         ("r.ended_at < ?", query.ended_before),
-        ("instr(r.id, ?) > 0", query.text),
+        ("instr(iif(r.namespace = '', r.id, substr(r.id, length(r.namespace) + 2)), ?) > 0", query.text),
     ]
     for condition, value in pairs:
         if value is not None:

@@ -14,6 +14,7 @@ from stepwell.testing.contracts.running import (
     claimed,
     created,
     frame,
+    head_of,
     inbox,
     message,
     new_run,
@@ -99,6 +100,40 @@ class SearchContract(Contract):
         await refused(backend.store.search(RunQuery(cursor="-1")), DefinitionError)
         await refused(backend.store.search(RunQuery(limit=0)), DefinitionError)
         await refused(backend.store.search(RunQuery(limit=1001)), DefinitionError)
+
+
+class NamespacesContract(Contract):
+    """`Head.namespace` and `RunQuery.namespace`. A view of one namespace leaves this out."""
+
+    @on_backend
+    async def test_a_run_keeps_its_namespace(self, backend: Backend) -> None:
+        await created(backend, new_run("a r", namespace="a"), new_run("r"))
+        for run, namespace in (("a r", "a"), ("r", "")):
+            claim = await claimed(backend, run, run)
+            await backend.store.append([frame(2, run=run, owner=claim, head=HeadChange(status="waiting"))])
+            assert await parked(backend, claim, run) == "ok"
+            assert (await head_of(backend, run)).namespace == namespace
+
+    @on_backend
+    async def test_the_runs_of_one_namespace_are_listed_or_those_of_all(self, backend: Backend) -> None:
+        for run in ("a 1", "2", "ab 3", "a 4", "5"):
+            await created(backend, new_run(run, namespace=run.partition(" ")[0] if " " in run else "", tags={"t": "1"}))
+        cases = [
+            (RunQuery(namespace="a"), ["a 4", "a 1"]),
+            (RunQuery(namespace=""), ["5", "2"]),
+            (RunQuery(namespace="b"), []),
+            (RunQuery(), ["5", "a 4", "ab 3", "2", "a 1"]),
+            (RunQuery(namespace="a", limit=1), ["a 4", "a 1"]),
+            (RunQuery(namespace="ab", status=("queued",), tag=(("t", "1"),), workflow="w"), ["ab 3"]),
+        ]
+        for query, ids in cases:
+            assert await _found(backend, query) == ids, query
+
+    @on_backend
+    async def test_text_is_not_looked_for_in_the_name_of_the_namespace(self, backend: Backend) -> None:
+        await created(backend, new_run("acme one", namespace="acme"), new_run("acme"), new_run("a me", namespace="a"))
+        for text, ids in (("acme", ["acme"]), ("me", ["a me", "acme"]), ("e o", []), ("one", ["acme one"])):
+            assert await _found(backend, RunQuery(text=text)) == ids, text
 
 
 class DeleteContract(Contract):

@@ -9,7 +9,7 @@ from stepwell.testing.contracts.dropping import StoreDroppingContract
 from stepwell.testing.contracts.inboxes import DeliverContract
 from stepwell.testing.contracts.journals import AppendContract, LoadContract
 from stepwell.testing.contracts.lasting import StoreLastingContract
-from stepwell.testing.contracts.listings import DeleteContract, NamesContract, SearchContract
+from stepwell.testing.contracts.listings import DeleteContract, NamesContract, NamespacesContract, SearchContract
 from stepwell.testing.contracts.paging import CleanupContract, PagingContract
 from stepwell.testing.contracts.processes import StoreProcessContract
 from stepwell.testing.contracts.races import RaceContract
@@ -31,6 +31,7 @@ class StoreContract(
     LoadContract,
     DeliverContract,
     SearchContract,
+    NamespacesContract,
     DeleteContract,
     NamesContract,
     RaceContract,

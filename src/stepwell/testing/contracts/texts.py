@@ -49,8 +49,10 @@ NAMES = (
     "\U0010ffff",
     "n" * 199 + "\U0001f680",
     "n" * 199,
+    "n" * 263 + "\U0001f680",
+    "n" * 263 + "\U0001f681",
 )
-"""Names of all kinds, of 1 to 200 characters, all different."""
+"""Names of all kinds, of 1 to 264 characters, all different."""
 
 TEXTS = (*NAMES, "", "x" * 10_000)
 """Any text at all, all different."""
