@@ -1,4 +1,4 @@
-"""Worlds to run things in: each backend, with and without parked runs kept in memory."""
+"""Worlds to run things in: each backend, with and without parked runs kept in memory; and the fixture `stepwell`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 
 from stepwell import Stepwell
 from stepwell.runtime.options import WorkerOptions
+from stepwell.testing.plugin import pytest_pyfunc_call, stepwell, stepwell_options
+
+__all__ = ["app_of", "pytest_pyfunc_call", "stepwell", "stepwell_options"]
 
 OpenApp = Callable[..., Stepwell]
 

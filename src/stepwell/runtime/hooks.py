@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
 from stepwell.errors import HookError
+from stepwell.model.entries import ContinuedAsNew, Entry, Frame, Intended, OpenHook
 from stepwell.model.ids import MessageId, RunId
 from stepwell.model.messages import HookCompleted
 from stepwell.model.tokens import is_genuine, parse_token
@@ -40,9 +42,17 @@ async def _resolve(client: Client, token: str) -> tuple[RunId, int, Any]:
 
 async def _custom_hook(client: Client, run: RunId, token: str) -> tuple[RunId, int, Any]:
     loaded, frames = await client.journal(run, after=0)
-    for _, frame in reversed(frames):
-        for entry in reversed(frame.entries):
-            act = getattr(entry, "act", None)
-            if getattr(act, "token", None) == token:
-                return run, loaded.head.base, entry.id  # type: ignore[union-attr]
+    for entry in _newest_first([frame for _, frame in frames]):
+        if isinstance(entry, Intended) and isinstance(entry.act, OpenHook) and entry.act.token == token:
+            return run, loaded.head.base, entry.id
     raise HookError("no run holds this hook token")
+
+
+def _newest_first(frames: Sequence[Frame]) -> Iterator[Entry]:
+    """The entries of one generation. One that retries begins with a history, which may have opened hooks."""
+    for frame in reversed(frames):
+        for entry in reversed(frame.entries):
+            if isinstance(entry, ContinuedAsNew):
+                yield from _newest_first(entry.history)
+            else:
+                yield entry
