@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from stepwell.errors import BackendError
 from stepwell.runtime.patience import Trouble, delays
+from stepwell.runtime.telemetry import Telemetry
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -41,6 +42,7 @@ class Batcher(Generic[Item, Answer]):
         self._call = call
         self._group = group
         self._is_immediate = is_immediate
+        self.telemetry = Telemetry()
         self._waiting: list[_Submitted[Item, Answer]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -66,6 +68,8 @@ class Batcher(Generic[Item, Answer]):
         else:
             call.close()
             raise AssertionError(f"{self._name} waited, of a store that says that it never does")
+        if self.telemetry.is_on:
+            self.telemetry.batch(self._name, 1, 0.0)
         self._is_immediate = False  # what follows is gathered: else a run that goes on and on would go ever deeper
         try:
             self._follow(done, answers[0])
@@ -111,9 +115,11 @@ class Batcher(Generic[Item, Answer]):
 
     async def _answer(self, batch: list[_Submitted[Item, Answer]]) -> None:
         has_failed = False
+        clock = asyncio.get_running_loop().time
         for delay in delays():
             if not batch:
                 return
+            asked_at = clock()
             try:
                 answers = await self._call([item for item, _, _ in batch])
             except BackendError as error:
@@ -124,6 +130,8 @@ class Batcher(Generic[Item, Answer]):
                 continue
             if has_failed:
                 Trouble.here().over()
+            if self.telemetry.is_on:
+                self.telemetry.batch(self._name, len(batch), clock() - asked_at)
             for (_, done, _), answer in zip(batch, answers, strict=True):
                 self._follow(done, answer)
             return

@@ -32,6 +32,7 @@ from stepwell.model.ids import CommandId, RunId, idempotency_key
 from stepwell.model.values import Blob, provide_secrets
 from stepwell.ports import Blobs, Clock
 from stepwell.runtime.chunks import StreamWriter
+from stepwell.runtime.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class StepRunner:
         self.resources = resources
         self.secrets = secrets
         self.on_exhausted: Callable[[], None] | None = None
+        self.telemetry = Telemetry()
         self.leaked_threads = 0
         self.max_threads = threads
         self._pool: ThreadPoolExecutor | None = None
@@ -241,6 +243,8 @@ class RunningStep:
         command = self.command
         clock = self.runner.clock
         enter_step(StepContext(self, command.attempt))
+        if self.runner.telemetry.is_on:
+            self.runner.telemetry.attempt_started(self.owner.run, self.owner.base, command, self.started_at)
         if self.runner.secrets is not None:
             provide_secrets(self.runner.secrets)
         bound: BoundStep = command.definition  # type: ignore[assignment]
@@ -261,12 +265,16 @@ class RunningStep:
             if not self.is_cancelled or isinstance(error, _Overdue):
                 entry = self._failed(error, now)
         finally:
-            self._over()
+            self._over(entry)
         if entry is not None and not self.is_cancelled:
             self.owner.arrive(entry, now)
 
-    def _over(self) -> None:
+    def _over(self, outcome: Entry | None) -> None:
         """The attempt has ended. Cuts the circles that it is part of, so that it is freed without the collector."""
+        if self.runner.telemetry.is_on:
+            heard, owner = None if self.is_cancelled else outcome, self.owner
+            now = self.runner.clock.now()
+            self.runner.telemetry.attempt_ended(owner.run, owner.base, self.command, heard, now)
         leave_step()
         self.task = None
         self.owner.step_ended(self)
