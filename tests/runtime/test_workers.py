@@ -128,7 +128,7 @@ def test_another_worker_takes_over_when_the_lease_ends() -> None:
             handle = await first.start(one_slow, "x")
             await until(lambda: _has_begun(1))
             assert first.client.worker is not None
-            await first.client.worker._renewer.stop()  # this worker can no longer renew
+            await first.client.worker.renewer.stop()  # this worker can no longer renew
             async with second.worker(lease="2s"):
                 result = await second.handle(handle.id, one_slow).result(timeout=20)
             return result, begun

@@ -31,7 +31,7 @@ class Trouble:
     """What the backend cannot do now, as the log of one event loop tells it.
 
     Each error is told at once, and then every half minute, whoever meets it: hundreds of runs may repeat their calls at
-    the same time. When a repeated call succeeds, that is told, too.
+    the same time. When a repeated call succeeds, that is told, too. `failures` counts them all.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,7 @@ class Trouble:
         self._since = 0.0
         self._hidden = 0
         self._is_told = False
+        self.failures = 0
 
     @classmethod
     def here(cls) -> Trouble:
@@ -51,6 +52,7 @@ class Trouble:
 
     def met(self, what: str, error: BackendError) -> None:
         """A call failed, and will be repeated."""
+        self.failures += 1
         now = asyncio.get_running_loop().time()
         text = str(error)
         if not self._is_told and not self._hidden:

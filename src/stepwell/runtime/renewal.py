@@ -46,8 +46,19 @@ class LeaseBook(Protocol):
     def running_steps(self) -> Sequence[str]: ...
 
 
+class Block(NamedTuple):
+    """The event loop did not move for so many seconds, up to `ended_at` (monotonic seconds)."""
+
+    ended_at: float
+    seconds: float
+
+
 class Renewer:
-    """Keeps the leases of one worker."""
+    """Keeps the leases of one worker.
+
+    `unanswered_since`: since when (monotonic seconds) no renewal was answered. `block`: the last time that the event
+    loop was blocked.
+    """
 
     def __init__(self, store: Store, clock: Clock, book: LeaseBook, options: WorkerOptions) -> None:
         self._store = store
@@ -59,6 +70,20 @@ class Renewer:
         self._tasks: list[asyncio.Task[None]] = []
         self._asked_at: float | None = None
         self._is_stalled = False
+        self.unanswered_since: float | None = None
+        self.block: Block | None = None
+        self.failures = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether leases are looked after."""
+        has_thread = self._thread is None or self._thread.is_alive()
+        return has_thread and bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    def blocked_for(self) -> float:
+        """How long (s) the event loop has not moved by now, as far as it was asked. For another thread."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else self._clock.monotonic() - asked_at
 
     def start(self) -> None:
         """Begin, in the way that the options say."""
@@ -141,6 +166,7 @@ class Renewer:
         self._asked_at = None
         self._is_stalled = False
         if now - asked_at > _BLOCKED_SECONDS:
+            self.block = Block(now, now - asked_at)
             steps = ", ".join(self._book.running_steps()) or "none"
             _log.warning(
                 "the event loop was blocked for %.1f s; use `def` steps for what computes or blocks. Steps running: %s",
@@ -159,12 +185,16 @@ class Renewer:
                 by_lease.setdefault(held.lease_ms, []).append((held.run, held.claim))
         for lease_ms, due in by_lease.items():
             ends = self._ends(lease_ms)
+            if self.unanswered_since is None:
+                self.unanswered_since = self._clock.monotonic()
             try:
                 answers = await self._store.renew(due, lease_ms)
             except BackendError as error:
                 _log.warning("leases of %d runs could not be renewed: %s", len(due), error)
+                self.failures += 1
                 pause = min(pause, _AGAIN_SECONDS)
                 continue
+            self.unanswered_since = None
             results = [(run, claim, mail) for (run, claim), mail in zip(due, answers, strict=True)]
             call(partial(self._book.renewed, results, ends))
         return pause
