@@ -147,8 +147,8 @@ REVERTED = (
         edits=(
             Edit(
                 f"{_ACTIVATION}._load_mail",
-                'await self._persist("mail", lambda: self.worker.load_mail(self))',
-                "await self.worker.load_mail(self)",
+                'await self._persist("mail", lambda: load_mail(self))',
+                "await load_mail(self)",
             ),
         ),
     ),

@@ -72,6 +72,7 @@ class Driver:
         "_make_program",
         "_retry",
         "at",
+        "by",
         "claim",
         "continued",
         "ended",
@@ -95,6 +96,7 @@ class Driver:
         self.claim = claim
         self.seq = frames[-1][0]
         self.at = frames[-1][1].at
+        self.by = frames[-1][1].by
         self.fold = Fold(head.id, frames)
         self.ended = self.fold.ended
         self.steps: dict[CommandId, StepCommand] = {}
@@ -199,6 +201,7 @@ class Driver:
     def committed(self, decision: Decision) -> None:
         """The frame is durable."""
         self.seq += 1
+        self.by = self.claim
         if self._journal is not None:
             self._journal.append(self.frame(decision))
         last = decision.entries[-1]

@@ -25,8 +25,9 @@ from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId
 from stepwell.model.runs import Head
 from stepwell.ports import Append, Appended, Park, Parked
-from stepwell.runtime.chunks import StreamWriter
+from stepwell.runtime.chunks import StreamWriter, StreamWriters
 from stepwell.runtime.heads import head_change, metadata_of
+from stepwell.runtime.mail import load_mail
 from stepwell.runtime.patience import until_answered
 from stepwell.runtime.payloads import pins, spilled_frame
 from stepwell.runtime.steps import RunningStep
@@ -80,7 +81,7 @@ class Activation:
         self._mail_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
-        self._writers: dict[str, StreamWriter] = {}
+        self._writers = StreamWriters(worker.backend.streams, worker.backend.queue, self.run, driver.claim)
         # After a crash, the next durable frame shows that this run does not kill its workers.
         self._is_reset_due = head.takes > 1
 
@@ -93,7 +94,10 @@ class Activation:
 
     def begin(self, loaded_at: int | None = None) -> None:
         """Start, or go on with what the journal holds; and with the mail, if that was read at `loaded_at`."""
-        self._copy_chunks(self.driver.fold.take_sends())
+        worker = self.worker
+        if worker.hub.telemetry.is_on:
+            worker.hub.telemetry.begun(self, [item.time for item in self._arrivals], worker.clock.now())
+        self._writers.copy(self.driver.fold.take_sends())
         if self.driver.ended is not None:
             self._settle()
         else:
@@ -166,8 +170,7 @@ class Activation:
 
     async def _submit_after_chunks(self, decision: Decision) -> None:
         """A generation is not read again when the next has begun, so its streams must have its chunks before."""
-        for writer in self._writers.values():
-            await writer.flush()
+        await self._writers.flush()
         if not self.is_gone:
             self._submit_now(decision)
 
@@ -209,7 +212,11 @@ class Activation:
             return
         if answer == "ok":
             self._is_reset_due = False
+            if self.worker.hub.watches:
+                self.worker.hub.committed(self.run, self.driver.seq + 1, self.driver.frame(decision))
             self.driver.committed(decision)
+            if self.worker.hub.telemetry.is_on:
+                self.worker.hub.telemetry.committed(self, decision.entries)
             self._follow(decision)
         elif answer == "mail":
             self._in_flight = decision
@@ -236,7 +243,7 @@ class Activation:
         if self.worker.events is not None:
             self.worker.events.tell(self.driver, decision)
         if decision.has_notes:
-            self._copy_chunks((self.base, entry) for entry in decision.entries if type(entry) is Sent)
+            self._writers.copy((self.base, entry) for entry in decision.entries if type(entry) is Sent)
         for id in decision.stop:
             if (step := self.running.pop(id, None)) is not None:
                 step.stop()
@@ -287,10 +294,6 @@ class Activation:
         if is_held and self.driver.steps.get(command.id) is command:
             self.running[command.id] = self.worker.steps.start(self, command)
 
-    def _copy_chunks(self, sends: Iterable[tuple[int, Sent]]) -> None:
-        for base, sent in sends:
-            self.writer(sent.stream).write(source="", attempt=1, k=sent.k, value=sent.value, base=base)
-
     def _begin_acts(self, acts: list[ActCommand]) -> None:
         done = {arrival.entry.id for arrival in self._arrivals if isinstance(arrival.entry, Confirmed)}
         for act in acts:
@@ -314,12 +317,7 @@ class Activation:
 
     def writer(self, stream: str) -> StreamWriter:
         """The writer of one of the run's streams."""
-        writer = self._writers.get(stream)
-        if writer is None:
-            backend = self.worker.backend
-            writer = StreamWriter(backend.streams, backend.queue, self.run, stream, self.driver.claim)
-            self._writers[stream] = writer
-        return writer
+        return self._writers.of(stream)
 
     def _ended(self) -> None:
         self._cancel_timer()  # who sees one takes the run for idle
@@ -337,8 +335,7 @@ class Activation:
     async def _settle_all(self) -> None:
         ended = self.driver.ended
         assert ended is not None, "only ended runs settle"
-        for writer in self._writers.values():
-            await writer.flush()
+        await self._writers.flush()
         for obligation in self.driver.obligations():
             await self._persist("settling", partial(self.worker.acts.settle, self.driver, obligation))
         if not self.is_gone:
@@ -360,7 +357,7 @@ class Activation:
                 self._rest()
 
     async def _load_mail(self) -> None:
-        mail = await self._persist("mail", lambda: self.worker.load_mail(self))
+        mail = await self._persist("mail", lambda: load_mail(self))
         if mail is not None:
             self.put_mail(mail)
 
@@ -383,6 +380,8 @@ class Activation:
             self._park(now)
         elif wake_at is not None and (is_busy or wake_at - now <= self.worker.options.hold_ms):
             self._set_timer(wake_at, now)
+            if not is_busy:
+                self._tell_of_rest()
         elif not is_busy:
             self._park_idle(wake_at)
 
@@ -428,7 +427,12 @@ class Activation:
             self.mail_arrived()
         else:
             # Mail that has been read meanwhile came after the store let go, which made the run due again.
+            self._tell_of_rest()
             self.worker.parked(self)
+
+    def _tell_of_rest(self) -> None:
+        if self.worker.hub.watches:
+            self.worker.hub.rested(self.run, self.driver.waits())
 
     def _must_save_notes(self) -> bool:
         program = self.driver.program
@@ -481,9 +485,9 @@ class Activation:
         self.is_gone = True
         self._cancel_timer()
         self._stop_steps()
-        for writer in self._writers.values():
-            writer.stop()
+        self._writers.stop()
         self._stop_tasks()
+        self.worker.hub.lost(self.run)
         self.driver.evict()
 
     def forget(self) -> None:

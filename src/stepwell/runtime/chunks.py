@@ -10,10 +10,12 @@ count, and the ids of steps, begin anew with each generation of the run, `base`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import Raw, Struct
 
+from stepwell.model.entries import Sent
 from stepwell.model.ids import Claim, RunId
 from stepwell.ports import Queue, Streams
 from stepwell.runtime.bells import ring
@@ -133,3 +135,43 @@ class StreamWriter:
         if tail.items:
             last = decode_chunk(tail.items[-1])
             self._body = (last.base, last.body)
+
+
+class StreamWriters:
+    """The writers of one run's streams, for its owner; each is made when it is first asked for."""
+
+    __slots__ = ("_by_name", "_claim", "_queue", "_run", "_streams")
+
+    def __init__(self, streams: Streams, queue: Queue, run: RunId, claim: Claim) -> None:
+        self._streams = streams
+        self._queue = queue
+        self._run = run
+        self._claim = claim
+        self._by_name: dict[str, StreamWriter] = {}
+
+    def __bool__(self) -> bool:
+        """Whether the run has written to a stream here."""
+        return bool(self._by_name)
+
+    def of(self, stream: str) -> StreamWriter:
+        """The writer of a stream."""
+        writer = self._by_name.get(stream)
+        if writer is None:
+            writer = StreamWriter(self._streams, self._queue, self._run, stream, self._claim)
+            self._by_name[stream] = writer
+        return writer
+
+    def copy(self, sends: Iterable[tuple[int, Sent]]) -> None:
+        """Write what the body sent: generation and entry."""
+        for base, sent in sends:
+            self.of(sent.stream).write(source="", attempt=1, k=sent.k, value=sent.value, base=base)
+
+    async def flush(self) -> None:
+        """Wait until everything queued is durable."""
+        for writer in self._by_name.values():
+            await writer.flush()
+
+    def stop(self) -> None:
+        """The run is not this owner's any more."""
+        for writer in self._by_name.values():
+            writer.stop()

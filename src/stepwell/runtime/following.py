@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 
 from msgspec import Struct
 
@@ -12,11 +12,12 @@ from stepwell.errors import RunNotFoundError
 from stepwell.model.entries import Ended, Entry, Frame
 from stepwell.model.ids import RunId
 from stepwell.ports import MAX_SEQ, Wanted
+from stepwell.runtime.bells import ring
 from stepwell.runtime.client import Client
 from stepwell.runtime.payloads import loaded_frames
+from stepwell.runtime.watching import TELL_FOR_S, WATCHERS, Watch, bell_of
 
 _SOON = 0.02
-_LATER = 0.5
 
 
 class RunEvent(Struct, frozen=True):
@@ -29,18 +30,26 @@ class RunEvent(Struct, frozen=True):
 
 async def run_events(client: Client, run: RunId, *, follow: bool, after: int = 0) -> AsyncIterator[RunEvent]:
     """Entries of the frames after seq `after`; with `follow`, until the run's end is among them."""
+    if not follow:
+        for seq, frame in (await _frames_after(client, run, after))[0]:
+            for entry in frame.entries:
+                yield RunEvent(seq, frame.at, entry)
+        return
     last = after
-    async with _Pace(client) as pace:
+    async with _Following(client, run) as following:
         while True:
             frames, is_over = await _frames_after(client, run, last)
-            for seq, frame in frames:
-                for entry in frame.entries:
-                    yield RunEvent(seq, frame.at, entry)
-                    is_over = is_over or isinstance(entry, Ended)
-                last = seq
-            if is_over or not follow:
-                return
-            await pace.wait(found=bool(frames))
+            while True:
+                for seq, frame in frames:
+                    for entry in frame.entries:
+                        yield RunEvent(seq, frame.at, entry)
+                        is_over = is_over or isinstance(entry, Ended)
+                    last = seq
+                if is_over:
+                    return
+                frames = await following.committed(last)
+                if not frames:
+                    break
 
 
 async def _frames_after(client: Client, run: RunId, seq: int) -> tuple[list[tuple[int, Frame]], bool]:
@@ -57,35 +66,60 @@ async def _frames_after(client: Client, run: RunId, seq: int) -> tuple[list[tupl
     return await loaded_frames(client.backend.blobs, frames), is_over
 
 
-class _Pace:
-    """When to look again: soon after something was found, ever later while nothing is, and whenever a run ends.
+class _Following:
+    """Tells when there is more: the frames themselves if this process's worker commits them, else when to look.
 
-    Journals ring no bell when they grow, which would cost every step; so this is a poll, bounded on both sides.
+    Bells may be lost, so it looks by itself now and then.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._queue = client.backend.queue
-        self._rung = asyncio.Event()
-        self._delay = _SOON
-        self._listener: asyncio.Task[None] | None = None
+    def __init__(self, client: Client, run: RunId) -> None:
+        self._client = client
+        self._run = run
+        self._watching: AbstractContextManager[Watch] = client.hub.watch(run)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_rung = False
 
-    async def __aenter__(self) -> _Pace:
-        self._listener = asyncio.get_running_loop().create_task(self._listen())
+    async def __aenter__(self) -> _Following:
+        self._watch = self._watching.__enter__()
+        loop, queue = asyncio.get_running_loop(), self._client.backend.queue
+        self._tasks = [loop.create_task(self._listen(topic)) for topic in ("runs", bell_of(self._run))]
+        if not self._is_here:
+            await ring(queue, [WATCHERS])
+        self._tasks.append(loop.create_task(self._stay_known()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._listener is not None, "entered"
-        self._listener.cancel()
-        await asyncio.wait([self._listener])
+        self._watching.__exit__(None, None, None)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
 
-    async def wait(self, *, found: bool) -> None:
-        self._delay = _SOON if found else min(self._delay * 1.5, _LATER)
-        await asyncio.sleep(_SOON)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._delay - _SOON):
-                await self._rung.wait()
-        self._rung.clear()
+    async def committed(self, last: int) -> list[tuple[int, Frame]]:
+        """Wait for the frames after seq `last`. None: they have to be looked for in the store."""
+        while True:
+            frames = [item for item in self._watch.take() if item[0] > last]
+            if frames:
+                return frames if frames[0][0] == last + 1 else []
+            if self._is_rung:
+                await asyncio.sleep(_SOON)  # bells that ring all the time are not followed one by one
+                self._is_rung = False
+                return []
+            if self._watch.is_over or not await self._watch.changed(self._client.look_seconds):
+                return []
 
-    async def _listen(self) -> None:
-        async for _ in self._queue.listen("runs"):
-            self._rung.set()
+    @property
+    def _is_here(self) -> bool:
+        worker = self._client.worker
+        return worker is not None and self._run in worker.active
+
+    async def _listen(self, topic: str) -> None:
+        async for _ in self._client.backend.queue.listen(topic):
+            if not self._is_here:
+                self._is_rung = True
+                self._watch.poke()
+
+    async def _stay_known(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_FOR_S / 3)
+            if not self._is_here:
+                await ring(self._client.backend.queue, [WATCHERS])

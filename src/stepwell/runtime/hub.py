@@ -1,14 +1,18 @@
-"""Who waits for the end of which run, in this process."""
+"""Who waits for which run in this process: for its end, or for whatever happens to it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from stepwell.engine.purity import cure_of
-from stepwell.model.entries import Ended
+from stepwell.model.entries import Ended, Frame
 from stepwell.model.ids import RunId
+from stepwell.model.runs import Wait
+from stepwell.runtime.telemetry import Telemetry
+from stepwell.runtime.watching import Watch, Watches
 
 _log = logging.getLogger("stepwell")
 
@@ -19,6 +23,8 @@ class Hub:
     def __init__(self) -> None:
         self._impure: set[tuple[str, str]] = set()
         self._waiting: dict[RunId, list[asyncio.Future[Ended]]] = {}
+        self.watches = Watches()
+        self.telemetry = Telemetry()
         self.on_ended: Callable[[RunId, Ended], None] | None = None
         self.on_activation_failed: Callable[[RunId, BaseException], None] | None = None
         self.on_impure: Callable[[RunId, str], None] | None = None
@@ -41,8 +47,32 @@ class Hub:
         """The runs that somebody waits for."""
         return list(self._waiting)
 
+    def watch(self, run: RunId) -> AbstractContextManager[Watch]:
+        """Be told of what this process's worker does with a run, from now on."""
+        return self.watches.watch(run)
+
+    def committed(self, run: RunId, seq: int, frame: Frame) -> None:
+        """A frame is durable. Called only if there are watches."""
+        for watch in self.watches.of(run):
+            watch.add(seq, frame)
+        teller = self.watches.teller
+        if teller is not None and teller.is_wanted:
+            teller.tell(run)
+
+    def rested(self, run: RunId, waits: Sequence[Wait]) -> None:
+        """Nothing is under way in a run that goes on later. Called only if there are watches."""
+        for watch in self.watches.of(run):
+            watch.rest(waits)
+
+    def lost(self, run: RunId) -> None:
+        """The worker here has let go of a run that goes on elsewhere, or later."""
+        for watch in self.watches.of(run):
+            watch.lose()
+
     def ended(self, run: RunId, ended: Ended) -> None:
         """A run has ended and is settled."""
+        for watch in self.watches.of(run):
+            watch.end(ended)
         for future in self._waiting.pop(run, ()):
             if not future.done():
                 future.set_result(ended)
@@ -51,6 +81,7 @@ class Hub:
 
     def activation_failed(self, run: RunId, error: BaseException) -> None:
         """Code could not drive a run."""
+        self.lost(run)
         if self.on_activation_failed is not None:
             self.on_activation_failed(run, error)
 

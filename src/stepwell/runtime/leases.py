@@ -11,6 +11,7 @@ from stepwell.runtime.activation import Activation
 from stepwell.runtime.observe import is_debugging
 from stepwell.runtime.patience import until_answered
 from stepwell.runtime.renewal import Held
+from stepwell.runtime.telemetry import LetGo
 
 if TYPE_CHECKING:
     from stepwell.runtime.worker import Worker
@@ -52,7 +53,7 @@ class Leases:
             else:
                 activation.lease_ends = lease_ends
                 activation.mail_arrived(mail)
-        self._stop(lost, "other workers have taken")
+        self._stop(lost, "taken", "other workers have taken")
 
     def check_leases(self) -> None:
         """Stop runs whose lease may have ended."""
@@ -60,9 +61,9 @@ class Leases:
             return
         now = self._worker.clock.monotonic()
         late = [item for item in self._worker.active.values() if item.lease_ends <= now]
-        self._stop(late, "no lease could be renewed in time for")
+        self._stop(late, "late", "no lease could be renewed in time for")
 
-    def _stop(self, activations: Sequence[Activation], why: str) -> None:
+    def _stop(self, activations: Sequence[Activation], how: LetGo, why: str) -> None:
         """Stop driving them. One line for all: a worker that was stopped, or has no backend, loses all it holds."""
         if not activations:
             return
@@ -70,6 +71,7 @@ class Leases:
         more = "" if len(activations) <= _NAMED_MAX else ", ..."
         _log.warning("%s %d runs (%s%s); their steps here are stopped", why, len(activations), named, more)
         for activation in activations:
+            self._worker.let_go(activation, how)
             self._worker.drop(activation)
 
     async def extend(self, activation: Activation) -> bool:

@@ -26,22 +26,25 @@ from stepwell.errors import BackendError, StepwellError
 from stepwell.model.entries import Ended, Frame, Received
 from stepwell.model.ids import Claim, RunId
 from stepwell.model.runs import Head
-from stepwell.ports import MAX_SEQ, Append, Appended, Backend, Loaded, Park, Parked, Serves, Wanted
+from stepwell.ports import Append, Appended, Backend, Loaded, Park, Parked, Serves, Wanted
 from stepwell.runtime.activation import Activation
 from stepwell.runtime.acts import Acts, due_topic
 from stepwell.runtime.batching import Batcher
-from stepwell.runtime.bells import ring
 from stepwell.runtime.eventbus import EventBus
 from stepwell.runtime.hub import Hub
 from stepwell.runtime.leases import Leases
+from stepwell.runtime.mail import fetch_all_mail
 from stepwell.runtime.observe import is_debugging, patient_gc, quiet_replay
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.parked import ParkedDrivers
-from stepwell.runtime.patience import Trouble, until_answered
+from stepwell.runtime.patience import Trouble
 from stepwell.runtime.payloads import loaded_frames, loaded_mail
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
 from stepwell.runtime.storeclock import StoreClock
+from stepwell.runtime.suspects import split
+from stepwell.runtime.telemetry import LetGo
+from stepwell.runtime.watching import WATCHERS, Teller
 
 _log = logging.getLogger("stepwell")
 _DEBUG_LEASE_MS = 86_400_000
@@ -88,23 +91,27 @@ class Worker:
             secrets=secrets,
         )
         self.steps.on_exhausted = self._threads_exhausted
+        self.steps.telemetry = self.appends.telemetry = self.parks.telemetry = hub.telemetry
         self.active: dict[RunId, Activation] = {}
         self.has_stopped = asyncio.Event()
         self.hub = hub
+        self._teller = hub.watches.teller = Teller(backend.queue)
         self.events: EventBus | None = None
         self._parked = ParkedDrivers(options.cached_runs)
         self._failures: dict[RunId, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.leases = Leases(self)
-        self._renewer = Renewer(store, self.clock, self.leases, options)
+        self.renewer = Renewer(store, self.clock, self.leases, options)
         self._bell = asyncio.Event()
         self._reserved = 0
         self._conditions = contextlib.ExitStack()
-        self._has_told = False
         self._is_stopping = False
         self._is_running = False
         self._suspect: RunId | None = None
-        self._main: asyncio.Task[None] | None = None
+        self.main: asyncio.Task[None] | None = None
+        self.looked_at: float | None = None
+        """When (monotonic s) the store last answered what is due."""
+        self.listeners: list[asyncio.Task[Any]] = []
 
     # --- life
 
@@ -120,12 +127,13 @@ class Worker:
         self._is_running = True
         self._conditions.enter_context(quiet_replay())
         self._conditions.enter_context(patient_gc(self.options.gc_threshold))
-        self._renewer.start()
+        self.renewer.start()
         identity, listen = self.backend.store.identity, self.backend.queue.listen
-        for queue in self.options.queues:
-            self.spawn(self._listen(listen(due_topic(queue)), self._bell.set))
-        self.spawn(self._listen(listen(f"worker:{identity}"), self._look_for_mail))
-        self._main = asyncio.get_running_loop().create_task(self._work(), name="stepwell worker")
+        topics = {due_topic(queue): self._bell.set for queue in self.options.queues}
+        topics |= {f"worker:{identity}": self._look_for_mail, WATCHERS: self._teller.wanted}
+        self.listeners = [self.spawn(self._listen(listen(topic), ring)) for topic, ring in topics.items()]
+        self.looked_at = self.clock.monotonic()
+        self.main = asyncio.get_running_loop().create_task(self._work(), name="stepwell worker")
 
     async def stop(self, *, grace_ms: int | None = None) -> None:
         """Take nothing more, let running steps finish within the grace, park every run so that others may take it."""
@@ -134,8 +142,8 @@ class Worker:
             return
         self._is_stopping = True
         self._bell.set()
-        if self._main is not None:
-            await asyncio.wait([self._main])
+        if self.main is not None:
+            await asyncio.wait([self.main])
         for activation in list(self.active.values()):
             activation.drain()
         grace = (self.options.grace_ms if grace_ms is None else grace_ms) / 1000
@@ -147,13 +155,14 @@ class Worker:
             self._release(activation, self.clock.now())
         if not await self.parks.drain(_LAST_WORDS_S):
             _log.warning("the backend cannot be told that this worker lets its runs go; their leases have to end first")
-        await self._renewer.stop()
+        await self.renewer.stop()
         others = self._tasks - {asyncio.current_task()}
         for task in others:
             task.cancel()
         if others:
             await asyncio.wait(others, timeout=5)
         self._parked.clear()
+        await self._teller.close()
         self.steps.close()
         self._conditions.close()
         self.has_stopped.set()
@@ -171,6 +180,11 @@ class Worker:
     def is_running(self) -> bool:
         """Whether it takes runs."""
         return self._is_running and not self._is_stopping
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it lets its runs go."""
+        return self._is_stopping
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task of this worker; a failure in it is logged."""
@@ -233,6 +247,7 @@ class Worker:
                 if has_failed:
                     Trouble.here().over()
                 has_failed = False
+                self.looked_at = self.clock.monotonic()
             except BackendError as error:
                 has_failed = True
                 Trouble.here().met("taking runs", error)
@@ -350,14 +365,10 @@ class Worker:
         return make(impure_check=self.options.impure_check, watches=Watches.NEWS if self.events else Watches.NOTHING)
 
     async def _without_suspects(self, heads: Sequence[Head]) -> Sequence[Head]:
-        """Runs that were claimed several times without progress are tried one at a time, the least suspect first, so
-        that one that kills its worker does not take innocent ones down with it. The others are back in the store, with
-        the count that they had, before the one begins."""
-        limit = self.options.suspect_takes
-        kept = [head for head in heads if head.takes < limit or head.is_terminal]
-        suspects = sorted((head for head in heads if not (head.takes < limit or head.is_terminal)), key=_takes)
-        if suspects and (self._suspect is None or self._suspect not in self.active):
-            chosen = suspects.pop(0)
+        """The others are back in the store, with the count that they had, before the one that is tried begins."""
+        is_one_active = self._suspect is not None and self._suspect in self.active
+        kept, chosen, suspects = split(heads, self.options.suspect_takes, is_one_active=is_one_active)
+        if chosen is not None:
             self._suspect = chosen.id
             kept.append(chosen)
         later = self.clock.now() + self.options.poll_ms // 4
@@ -376,8 +387,14 @@ class Worker:
 
     # --- letting go
 
+    def let_go(self, activation: Activation, how: LetGo, error: str = "") -> None:
+        """Tell observers that a run is not held any more."""
+        if self.hub.telemetry.is_on:
+            self.hub.telemetry.let_go(activation, how, self.clock.now(), error)
+
     def parked(self, activation: Activation) -> None:
         """The store has let the run go; keep its driver, it may come back."""
+        self.let_go(activation, "parked")
         self._remove(activation)
         activation.forget()
         self._failures.pop(activation.run, None)
@@ -388,26 +405,17 @@ class Worker:
 
     def finished(self, activation: Activation, ended: Ended) -> None:
         """The run has ended and owes nothing."""
+        self.let_go(activation, "ended")
         self._remove(activation)
         activation.forget()
         self._failures.pop(activation.run, None)
         activation.driver.evict()
         self.hub.ended(activation.run, ended)
-        self._tell_of_ends()
-
-    def _tell_of_ends(self) -> None:
-        """Tell other processes, once for all ends of this turn of the loop."""
-        if not self._has_told:
-            self._has_told = True
-
-            async def tell() -> None:
-                self._has_told = False
-                await ring(self.backend.queue, ["runs"])
-
-            self.spawn(tell())
+        self._teller.ring("runs")
 
     def lost(self, activation: Activation) -> None:
         """Another worker has the run."""
+        self.let_go(activation, "taken")
         _log.warning("run %s was taken by another worker; its steps here are stopped", activation.run)
         self.drop(activation)
 
@@ -418,6 +426,7 @@ class Worker:
 
     def reload(self, activation: Activation) -> None:
         """The journal has a frame that this activation does not know: start over from the store."""
+        self.let_go(activation, "reloaded")
         self.drop(activation)
         self.spawn(self._reload(activation))
 
@@ -440,11 +449,6 @@ class Worker:
         count = self._failures[run] = self._failures.get(run, 0) + 1
         return min(30_000, 1000 << min(count, 5))
 
-    async def load_mail(self, activation: Activation) -> list[Received]:
-        """The messages that the activation has not journaled."""
-        (loaded,) = await self.backend.store.load([Wanted(activation.run, MAX_SEQ, activation.driver.mail)])
-        return [] if loaded is None else await loaded_mail(self.backend.blobs, loaded.mail)
-
     # --- inside
 
     def _lease_ends(self) -> float:
@@ -458,6 +462,10 @@ class Worker:
 
     def _release(self, activation: Activation, wake_at: int, *, error: str | UnsetType = UNSET) -> None:
         claim = activation.driver.claim
+        if error is UNSET:
+            self.let_go(activation, "released")
+        else:
+            self.let_go(activation, "failed", error)
         self._remove(activation)
         activation.abandon()
         self.parks.submit(Park(run=activation.run, owner=claim, wake_at=wake_at, error=error), lambda _: None)
@@ -473,18 +481,7 @@ class Worker:
             self._unreadable(activation.run, claim, error)
 
     def _look_for_mail(self) -> None:
-        self.spawn(self._fetch_all_mail())
-
-    async def _fetch_all_mail(self) -> None:
-        activations = list(self.active.values())
-        wanted = [Wanted(item.run, MAX_SEQ, MAX_SEQ) for item in activations]
-        found = await until_answered("looking for mail", lambda: self.backend.store.load(wanted), is_wanted=self._holds)
-        for activation, loaded in zip(activations, found or (), strict=False):
-            if loaded is not None:
-                activation.mail_arrived(loaded.head.mail)
-
-    def _holds(self) -> bool:
-        return bool(self.active)
+        self.spawn(fetch_all_mail(self))
 
     async def _listen(self, notices: AsyncIterator[None], ring: Callable[[], None]) -> None:
         async for _ in notices:
@@ -494,7 +491,3 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the worker failed", exc_info=error)
-
-
-def _takes(head: Head) -> int:
-    return head.takes
