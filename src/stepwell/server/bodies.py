@@ -1,0 +1,87 @@
+"""JSON from strangers: what is malformed, ambiguous or too deep is refused before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from stepwell.server.problems import Problem
+
+T = TypeVar("T")
+
+MAX_DEPTH = 64
+"""How deep arrays and objects of a body may be nested."""
+
+
+def checked_json(data: bytes) -> Any:
+    """The value of a JSON text (RFC 8259): UTF-8, no NaN, no name twice in an object, bounded depth.
+
+    `Problem` 400 `invalid_json`. Two programs may read an object with a name twice differently; so nobody reads it.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _invalid(f"the body is not UTF-8 at byte {error.start}") from None
+    try:
+        value = _decoder.decode(text.strip(" \t\r\n"))
+    except RecursionError:
+        raise _invalid(f"the body is nested deeper than {MAX_DEPTH}") from None
+    except json.JSONDecodeError as error:
+        raise _invalid(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except ValueError as error:
+        raise _invalid(f"the body is not JSON: {error}") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise _invalid(f"the body is nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """A body of a certain type. `Problem` 400 `invalid_json`, or `invalid_body` with the path of the field."""
+    checked_json(data)
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise Problem(400, "invalid_body", f"the body does not fit: {error}") from None
+    except msgspec.DecodeError as error:  # what json takes and msgspec does not, such as lone surrogates
+        raise _invalid(f"the body is not JSON: {error}") from None
+
+
+def plain_json(value: Any) -> Raw:
+    """JSON of what `checked_json` gave."""
+    return Raw(msgspec.json.encode(value))
+
+
+def _invalid(message: str) -> Problem:
+    return Problem(400, "invalid_json", message)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:100]!r} is twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def _depth(value: Any) -> int:
+    deepest, level = 0, [value]
+    while level:
+        level = [
+            item
+            for container in level
+            if isinstance(container, dict | list)
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+        deepest += 1
+    return deepest - 1

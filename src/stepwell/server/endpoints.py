@@ -1,0 +1,168 @@
+"""What a route is: one declaration, from which come routing, checks, and the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stepwell.runtime.app import Stepwell
+from stepwell.server.access.scopes import Caller, Scope
+from stepwell.server.bodies import decoded
+from stepwell.server.problems import JSON_TYPE, Problem
+
+if TYPE_CHECKING:
+    from stepwell.server.application import Server
+
+T = TypeVar("T")
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a handler answers. `bytes` and `Raw` bodies are sent as they are, None is no body, all else becomes JSON."""
+
+    body: object = None
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    content_type: str = JSON_TYPE
+
+
+class ServerEvent(Struct, frozen=True, kw_only=True):
+    """One event of a stream (text/event-stream). `data` is one line; `retry` in ms."""
+
+    data: bytes
+    id: str | None = None
+    event: str | None = None
+    retry: int | None = None
+
+
+class EventStream(Struct, frozen=True):
+    """An answer that goes on. The iterator is closed when the client has gone, or the server drains."""
+
+    events: AsyncIterator[ServerEvent]
+
+
+Handler = Callable[["Call"], Awaitable[Answer | EventStream]]
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One verb on one path.
+
+    `scope` is what the caller must be allowed (None: anybody). `query` is a Struct with defaults: its fields are the
+    parameters, `tuple` fields may be repeated. `body` is the type of the JSON body, `bytes` for any body, None for
+    none. `answers` are the bodies by status, and `problems` the statuses besides those that any route may have.
+    `streams`: the route answers with events if it is asked for these. `is_compat`: errors are `{"error", "message"}`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None
+    summary: str
+    query: type[Struct] | None = None
+    body: Any = None
+    body_required: bool = True
+    answers: Mapping[int, Any] = {200: Any}
+    problems: tuple[int, ...] = ()
+    streams: bool = False
+    is_compat: bool = False
+
+
+class Call:
+    """One request, checked: who asks, in which namespace, for what."""
+
+    __slots__ = (
+        "_body",
+        "_headers",
+        "app",
+        "caller",
+        "client_address",
+        "endpoint",
+        "path",
+        "query",
+        "raw_body",
+        "request_id",
+        "scope",
+        "server",
+    )
+
+    def __init__(self, server: Server, endpoint: Endpoint, scope: Mapping[str, Any], path: Mapping[str, str]) -> None:
+        self.server = server
+        self.endpoint = endpoint
+        self.scope = scope
+        self.path = path
+        self.app: Stepwell = server.app
+        self.caller: Caller = Caller.stranger()
+        self.client_address: str = (scope.get("client") or ("",))[0]
+        self.request_id = ""
+        self.query: Any = None
+        self.raw_body = b""
+        self._body: Any = _MISSING
+        self._headers: dict[str, str] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by lower-case name; of one that is there several times, the values with commas between."""
+        if self._headers is None:
+            self._headers = {}
+            for name, value in self.scope["headers"]:
+                key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+                self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        return self._headers
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, if it is there; `name` in lower case."""
+        wanted = name.encode()
+        for key, value in self.scope["headers"]:
+            if key == wanted:
+                return str(value.decode("latin-1"))
+        return None
+
+    @property
+    def body(self) -> Any:
+        """The value of the body, of the endpoint's type; None if there is none and none is needed."""
+        if self._body is _MISSING:
+            self._body = self._decoded()
+        return self._body
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether the client asks for a stream of events."""
+        return "text/event-stream" in (self.header("accept") or "")
+
+    @property
+    def prefers_async(self) -> bool:
+        """`Prefer: respond-async` (RFC 7240)."""
+        preferences = self.header("prefer")
+        return preferences is not None and any(item.strip() == "respond-async" for item in preferences.split(","))
+
+    def _decoded(self) -> Any:
+        kind = self.endpoint.body
+        if kind is None or kind is bytes:
+            return self.raw_body
+        if not self.raw_body:
+            if self.endpoint.body_required:
+                raise Problem(400, "invalid_json", "the body is empty; send JSON")
+            return None
+        return decoded(self.raw_body, _decoder_of(kind))
+
+
+_MISSING: Any = object()
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    return decoder
+
+
+def encoded(body: object) -> bytes:
+    """The bytes of an answer's body."""
+    if body is None:
+        return b""
+    if isinstance(body, bytes | Raw):
+        return bytes(body)
+    return msgspec.json.encode(body)

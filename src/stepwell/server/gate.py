@@ -1,0 +1,130 @@
+"""What every request passes: limits of headers, body and time; who asks and whether they may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stepwell.server.access import Unauthorized
+from stepwell.server.endpoints import Call, Endpoint
+from stepwell.server.problems import Problem
+from stepwell.server.queries import TOKEN_PARAMETER, parsed_query, query_of
+
+if TYPE_CHECKING:
+    from stepwell.server.application import Server
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class ClientGone(Exception):
+    """Who asked does not wait for an answer any more."""
+
+
+def check_headers(server: Server, scope: Mapping[str, Any]) -> None:
+    """`Problem` 431 for too many headers, or too long ones."""
+    headers = scope["headers"]
+    options = server.options
+    if len(headers) > options.max_header_count or sum(len(n) + len(v) for n, v in headers) > options.max_headers:
+        raise Problem(
+            431,
+            "headers_too_large",
+            f"at most {options.max_header_count} headers of {options.max_headers} bytes together are taken",
+            headers={"connection": "close"},
+        )
+
+
+async def admit(server: Server, call: Call) -> None:
+    """Find out who asks, and set their app. `Problem` 401, 403."""
+    endpoint = call.endpoint
+    values = parsed_query(call.scope["query_string"])
+    if endpoint.scope is None:
+        await _enter_named(server, call)
+    else:
+        call.caller = await _caller(server, call, values)
+        _check_scope(call)
+        call.app = await server.app_of(call.caller.namespace)
+    call.query = query_of(endpoint.query, values)
+
+
+async def _enter_named(server: Server, call: Call) -> None:
+    """Open routes may have the namespace in their path."""
+    namespace = call.path.get("namespace")
+    if namespace is None:
+        return
+    if not server.serves(namespace):
+        raise Problem(404, "not_found", "there is nothing here")
+    call.app = await server.app_of(namespace)
+
+
+async def _caller(server: Server, call: Call, values: dict[str, list[str]]) -> Any:
+    in_url = values.get(TOKEN_PARAMETER, [None])[0] if call.endpoint.method == "GET" else None
+    try:
+        return await server.access.authenticate(
+            call.header("authorization"), access_token=in_url, address=call.client_address
+        )
+    except Unauthorized as error:
+        text = str(error)
+        raise Problem(401, "unauthorized", text, headers={"www-authenticate": 'Bearer realm="stepwell"'}) from None
+
+
+def _check_scope(call: Call) -> None:
+    caller, endpoint = call.caller, call.endpoint
+    assert endpoint.scope is not None, "open routes have no caller"
+    if not caller.may(endpoint.scope):
+        held = ", ".join(sorted(caller.scopes)) or "none"
+        raise Problem(403, "forbidden", f"this needs the scope {endpoint.scope!r}; the scopes of this key are: {held}")
+    if caller.run is None:
+        return
+    if call.path.get("run") != caller.run:
+        raise Problem(403, "forbidden", "this token is for one run, and this is not about it")
+    if caller.stream is not None and call.path.get("stream") != caller.stream:
+        raise Problem(403, "forbidden", "this token is for one stream, and this is not it")
+
+
+async def read_body(server: Server, call: Call, receive: Receive) -> None:
+    """Read the body, bounded in size and time. `Problem` 400, 408, 413, 415; `ClientGone`."""
+    endpoint, limit = call.endpoint, server.options.max_body
+    length = call.header("content-length")
+    if length is not None and (not length.isascii() or not length.isdigit() or len(length) > 15):
+        raise Problem(400, "invalid_length", "the header content-length is not a number")
+    if length is not None and int(length) > limit:
+        raise _too_large(limit)
+    _check_type(endpoint, call)
+    try:
+        async with asyncio.timeout(server.options.body_timeout):
+            call.raw_body = await _received(receive, limit)
+    except TimeoutError:
+        text = f"the body did not arrive within {server.options.body_timeout:g} s"
+        raise Problem(408, "body_too_slow", text, headers={"connection": "close"}) from None
+
+
+async def _received(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        chunks.append(chunk)
+
+
+def _check_type(endpoint: Endpoint, call: Call) -> None:
+    """A JSON body may say nothing of its type, as that other system's clients do, but nothing else than JSON."""
+    if endpoint.body is None or endpoint.body is bytes:
+        return
+    given = call.header("content-type")
+    kind = "" if given is None else given.partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise Problem(415, "unsupported_media_type", f"send application/json, not {kind[:100]!r}")
+
+
+def _too_large(limit: int) -> Problem:
+    text = f"the body is larger than {limit} bytes; put large data where steps can fetch it, and send a reference"
+    return Problem(413, "body_too_large", text, headers={"connection": "close"})
