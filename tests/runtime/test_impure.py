@@ -9,7 +9,7 @@ import time
 import pytest
 
 from stepwell import Context, Stepwell, step, workflow
-from stepwell.runtime.app import WorkerKeywords
+from stepwell.runtime.working import WorkerKeywords
 
 
 @step

@@ -17,7 +17,8 @@ from stepwell.cli.places import app_of, backend_url, load_module, make_home, spl
 from stepwell.cli.problems import DONE, CommandError
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
-from stepwell.runtime.app import Stepwell, WorkerKeywords
+from stepwell.runtime.app import Stepwell
+from stepwell.runtime.working import WorkerKeywords
 
 
 async def worker(arguments: Namespace) -> int:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
-
-from msgspec import structs
 
 from stepwell import backends
 from stepwell.authoring.messages import Event
@@ -34,6 +30,7 @@ from stepwell.runtime.runs import Runs
 from stepwell.runtime.sealing import sealed_backend
 from stepwell.runtime.sync import SyncStepwell
 from stepwell.runtime.worker import Worker
+from stepwell.runtime.working import WorkerHandle, WorkerKeywords, by_type, secret_provider, worker_options
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -65,21 +62,6 @@ class StartOptions(TypedDict, total=False):
     key: str
     timeout: Duration
     version: str
-
-
-class WorkerKeywords(TypedDict, total=False):
-    """The options of a worker. `grace` is how long steps may go on after SIGTERM. `impure_check` warns of calls of
-    clocks, chance and the like in bodies, which makes these several times slower: for development. The environment
-    variable STEPWELL_DEBUG=1 does so too."""
-
-    queues: Sequence[str]
-    concurrency: int
-    threads: int
-    lease: Duration
-    grace: Duration
-    cached_runs: int
-    max_takes: int
-    impure_check: bool
 
 
 class AppKeywords(TypedDict, total=False):
@@ -121,7 +103,7 @@ class Stepwell:
         self.registry = Registry(self._include, codec, public_url=public_url, middleware=middleware)
         self._wants_worker = options.get("worker")
         self._lifespan = options.get("lifespan")
-        self._secrets = _secret_provider(options.get("secrets"))
+        self._secrets = secret_provider(options.get("secrets"))
         sinks = options.get("event_sinks", ())
         self._events = EventBus(sinks) if sinks else None
         self._clock = options.get("clock")
@@ -148,7 +130,7 @@ class Stepwell:
             self._backend = sealed_backend(await self._open_backend(), self.registry.codec)
             stack.push_async_callback(self._backend.close)
             if self._lifespan is not None:
-                self._resources = _by_type(await stack.enter_async_context(self._lifespan()))
+                self._resources = by_type(await stack.enter_async_context(self._lifespan()))
             self._client = Client(self._backend, self.hub, self.registry.codec)
             stack.push_async_callback(self._client.close)
         except BaseException:
@@ -183,7 +165,7 @@ class Stepwell:
 
     def worker(self, **options: Unpack[WorkerKeywords]) -> WorkerHandle:
         """A worker of this app: `async with app, app.worker(concurrency=100):`, or `await app.worker().run()`."""
-        return WorkerHandle(self, _worker_options(self._worker_options, options))
+        return WorkerHandle(self, worker_options(self._worker_options, options))
 
     def sync(self) -> SyncStepwell:
         """The blocking twin, for programs without an event loop: `with app.sync() as s:`. Threads may share it."""
@@ -372,68 +354,6 @@ class Stepwell:
                 self._client.worker = None
 
 
-class WorkerHandle:
-    """A worker that is not running yet: enter it, or run it until SIGTERM or Ctrl-C."""
-
-    def __init__(self, app: Stepwell, options: WorkerOptions) -> None:
-        self._app = app
-        self._options = options
-        self._worker: Worker | None = None
-
-    async def __aenter__(self) -> Worker:
-        await self._app.__aenter__()
-        try:
-            self._worker = self._app._start_worker(self._options)
-        except BaseException:
-            await self._app.__aexit__()
-            raise
-        return self._worker
-
-    async def __aexit__(self, *exc: object) -> None:
-        if self._worker is not None:
-            await self._app._stop_worker(self._worker)
-        await self._app.__aexit__(*exc)
-
-    async def run(self) -> None:
-        """Work until SIGTERM or Ctrl-C, then drain: every run is parked, nothing is lost. A second signal stops the
-        grace."""
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        hurry = asyncio.Event()
-
-        def stop() -> None:
-            (hurry if stopping.is_set() else stopping).set()
-
-        with _signals(loop, stop):
-            async with self as worker:
-                asked = loop.create_task(stopping.wait())
-                gone = loop.create_task(worker.has_stopped.wait())
-                await asyncio.wait([asked, gone], return_when=asyncio.FIRST_COMPLETED)
-                asked.cancel()
-                gone.cancel()
-                drained = loop.create_task(worker.stop())
-                hurried = loop.create_task(hurry.wait())
-                await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
-                hurried.cancel()
-                if not drained.done():
-                    worker.hurry()
-                    await drained
-
-
-@contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Any:
-    """Call `stop` on SIGTERM and SIGINT, on every platform."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _is_debugging() -> bool:
     return bool(os.environ.get("STEPWELL_DEBUG"))
 
@@ -443,44 +363,3 @@ def _checked_middleware(middleware: Sequence[Middleware]) -> Sequence[Middleware
         if not isinstance(layer, Middleware):
             raise DefinitionError(f"middleware holds {layer!r}; give instances of subclasses of Middleware")
     return middleware
-
-
-def _worker_options(base: WorkerOptions, options: WorkerKeywords) -> WorkerOptions:
-    changes: dict[str, Any] = {}
-    for keyword, value in options.items():
-        if keyword in ("lease", "grace"):
-            changes[f"{keyword}_ms"] = duration_ms(value, what=f"worker({keyword})")  # type: ignore[arg-type]
-        elif keyword == "queues":
-            changes["queues"] = tuple(value)  # type: ignore[arg-type]
-        elif keyword in WorkerKeywords.__annotations__:
-            changes[keyword] = value
-        else:
-            known = ", ".join(sorted(WorkerKeywords.__annotations__))
-            raise DefinitionError(f"worker() has no option {keyword!r}; there are: {known}")
-    if "lease_ms" in changes:
-        changes["margin_ms"] = min(base.margin_ms, changes["lease_ms"] // 4)
-    return structs.replace(base, **changes)
-
-
-def _by_type(resources: Any) -> dict[type, Any]:
-    if resources is None:
-        return {}
-    if isinstance(resources, Mapping):
-        return dict(resources)
-    items = resources if isinstance(resources, tuple) else (resources,)
-    return {type(item): item for item in items}
-
-
-def _secret_provider(secrets: Callable[[str], str] | Mapping[str, str] | None) -> Callable[[str], str]:
-    def look_up(name: str) -> str:
-        if isinstance(secrets, Mapping):
-            value = secrets.get(name)
-        else:
-            variable = "STEPWELL_SECRET_" + name.upper().replace("-", "_")
-            value = os.environ.get(variable)
-        if value is None:
-            where = "secrets=" if isinstance(secrets, Mapping) else f"the environment variable {variable}"
-            raise DefinitionError(f"there is no secret {name!r} in {where}")
-        return value
-
-    return secrets if callable(secrets) else look_up
