@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -163,6 +164,12 @@ class Stepwell:
 
         return lifespan
 
+    def asgi(self, **options: Any) -> Any:
+        """The HTTP API as an ASGI application, to mount in another: `api.mount("/stepwell", app.asgi())`. The options
+        are those of `stepwell.server.ServerOptions`. It needs `stepwell[server]`."""
+        server = importlib.import_module("stepwell.server")
+        return server.Server(self, server.ServerOptions(**options))
+
     def worker(self, **options: Unpack[WorkerKeywords]) -> WorkerHandle:
         """A worker of this app: `async with app, app.worker(concurrency=100):`, or `await app.worker().run()`."""
         return WorkerHandle(self, worker_options(self._worker_options, options))
@@ -170,6 +177,16 @@ class Stepwell:
     def sync(self) -> SyncStepwell:
         """The blocking twin, for programs without an event loop: `with app.sync() as s:`. Threads may share it."""
         return SyncStepwell(self, close_within=self._worker_options.grace_ms / 1000 + 20)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has entered it, and not left."""
+        return self._client is not None
+
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call this when the app closes, while its backend is still there. The app must be open."""
+        assert self._stack is not None, "open apps have one"
+        self._stack.push_async_callback(close)
 
     @property
     def client(self) -> Client:
@@ -220,7 +237,7 @@ class Stepwell:
     def handle(self, id: str, workflow: WorkflowRef[Any, Any] | None = None) -> Handle[Any]:
         """The handle of a run. Whether there is such a run shows at its first use."""
         ref: WorkflowRef[Any, Any] = WorkflowRef("?") if workflow is None else workflow
-        self._ensure_worker()
+        self.ensure_worker()
         return Handle(self.client, self.registry, RunId(id), self.registry.output_of(ref))
 
     # --- messages
@@ -248,7 +265,7 @@ class Stepwell:
         ref = self._find(workflow, options.get("version", ""))
         output = self.registry.output_of(ref)
         client = self.client
-        self._ensure_worker()
+        self.ensure_worker()
         starts = [self._new_start(ref, input, options) for input in inputs]
         present = await client.create(starts)
         for start, head in zip(starts, present, strict=True):
@@ -324,9 +341,11 @@ class Stepwell:
             raise DefinitionError(f"there is no workflow {workflow!r} in this app; it has: {known}")
         return found
 
-    def _ensure_worker(self) -> None:
-        """On an embedded backend there may be nobody else to do the work."""
-        wants = self._wants_worker
+    def ensure_worker(self, wants: bool | None = None) -> None:
+        """Start a worker here, once, if `wants`; by default if the app says so, or nobody else may be there to do the
+        work: on an embedded backend."""
+        if wants is None:
+            wants = self._wants_worker
         if wants is None:
             wants = self.backend.is_embedded and any(True for _ in self.registry.workflows())
         if wants and self._worker is None:

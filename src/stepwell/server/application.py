@@ -114,7 +114,7 @@ class Server:
         """The app of a namespace, with a worker if this server has one."""
         app = self.app if namespace == self.app.namespace else self.app.in_namespace(namespace)
         if self._with_worker:
-            app.ensure_worker()
+            app.ensure_worker(True)
         return app
 
     # --- requests
