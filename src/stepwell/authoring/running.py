@@ -25,6 +25,10 @@ class StepHost(Protocol):
     @property
     def run_id(self) -> RunId: ...
     @property
+    def workflow(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
     def idempotency_key(self) -> str: ...
     @property
     def log(self) -> logging.Logger: ...
@@ -60,6 +64,16 @@ class StepContext:
     def run_id(self) -> RunId:
         """The run that the step belongs to."""
         return self._host.run_id
+
+    @property
+    def workflow(self) -> str:
+        """The workflow of that run."""
+        return self._host.workflow
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of that run; "" is the default one."""
+        return self._host.namespace
 
     @property
     def idempotency_key(self) -> str:
@@ -107,6 +121,11 @@ def current_step() -> StepContext:
     if context is None:
         raise NotInWorkflowError("current_step() was called outside of a running step")
     return context
+
+
+def step_here() -> StepContext | None:
+    """The same, or None. For who asks on behalf of others, such as a log."""
+    return _current.get(None)
 
 
 def enter_step(context: StepContext) -> None:

@@ -7,36 +7,49 @@ import logging
 import os
 import sys
 from asyncio.events import _get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from stepwell.engine.loop import WorkflowLoop
 
+_BELOW_ALL = -1
 _GC_DEFAULT_MAX = 2000
 """The default thresholds of the Pythons that there are: 700, and 2000 from 3.14 on."""
 
 
-class ReplayFilter(logging.Filter):
-    """Drops what a workflow body logs while it runs through what it has done before, or leaves memory."""
+class QuietRecords:
+    """Makes log records, such that no handler takes what a workflow body logs while it runs through what it has done
+    before, or leaves memory. Handlers take records by level, so those get one that is below all levels: that holds for
+    every handler of every logger, also for one that comes while the worker works."""
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
-        """Whether the record is news."""
-        loop = _get_running_loop()
-        return loop.__class__ is not WorkflowLoop or not loop.program.is_replaying
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self.make = make
+        self.is_on = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        """As `logging.setLogRecordFactory` wants it."""
+        record = self.make(*args, **kwargs)
+        if self.is_on:
+            loop = _get_running_loop()
+            if loop.__class__ is WorkflowLoop and loop.program.is_replaying:
+                record.levelno = _BELOW_ALL
+        return record
 
 
 @contextmanager
 def quiet_replay() -> Iterator[None]:
-    """Filter the handlers of the root logger and of "stepwell" while a worker works."""
-    quiet = ReplayFilter()
-    handlers = [*logging.getLogger().handlers, *logging.getLogger("stepwell").handlers]
-    for handler in handlers:
-        handler.addFilter(quiet)
+    """Log nothing on replay while a worker works. Workers may end in any order, and others may make records, too."""
+    quiet = QuietRecords(logging.getLogRecordFactory())
+    logging.setLogRecordFactory(quiet)
     try:
         yield
     finally:
-        for handler in handlers:
-            handler.removeFilter(quiet)
+        quiet.is_on = False
+        make = logging.getLogRecordFactory()
+        while isinstance(make, QuietRecords) and not make.is_on:
+            make = make.make
+        logging.setLogRecordFactory(make)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from stepwell.errors import BackendError, DefinitionError
 from stepwell.model.entries import AttemptFailed, Entry, StepCompleted, StepFailed, StepProgressed
 from stepwell.model.failures import NULL
 from stepwell.model.ids import CommandId, RunId, idempotency_key
+from stepwell.model.runs import Head
 from stepwell.model.values import Blob, provide_secrets
 from stepwell.ports import Blobs, Clock
 from stepwell.runtime.chunks import StreamWriter
@@ -49,6 +50,8 @@ class StepOwner(Protocol):
 
     @property
     def base(self) -> int: ...
+    @property
+    def head(self) -> Head | None: ...
     def arrive(self, entry: Entry, time: int) -> None: ...
     def step_ended(self, step: RunningStep) -> None: ...
     def writer(self, stream: str) -> StreamWriter: ...
@@ -168,6 +171,16 @@ class RunningStep:
     def run_id(self) -> RunId:
         """The run's id."""
         return self.owner.run
+
+    @property
+    def workflow(self) -> str:
+        """What the run is a run of."""
+        return "" if self.owner.head is None else self.owner.head.workflow
+
+    @property
+    def namespace(self) -> str:
+        """Where the run belongs."""
+        return "" if self.owner.head is None else self.owner.head.namespace
 
     @property
     def idempotency_key(self) -> str:

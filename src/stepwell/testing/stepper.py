@@ -369,6 +369,7 @@ class _Owner:
 
     run = _RUN
     base = 1
+    head = None
 
     def __init__(self, stepper: Stepper) -> None:
         self.outcome: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
