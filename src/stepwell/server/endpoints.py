@@ -51,7 +51,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     `scope` is what the caller must be allowed (None: anybody). `query` is a Struct with defaults: its fields are the
     parameters, `tuple` fields may be repeated. `body` is the type of the JSON body, `bytes` for any body, None for
-    none. `answers` are the bodies by status, and `problems` the statuses besides those that any route may have.
+    none. `answers` are the types of the bodies by status, and `problems` the statuses besides those that any route may have.
     `streams`: the route answers with events if it is asked for these. `is_compat`: errors are `{"error", "message"}`.
     """
 
@@ -63,7 +63,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     query: type[Struct] | None = None
     body: Any = None
     body_required: bool = True
-    answers: Mapping[int, Any] = {200: Any}
+    answers: Mapping[int, Any] = {}
     problems: tuple[int, ...] = ()
     streams: bool = False
     is_compat: bool = False
