@@ -137,7 +137,7 @@ class AuditLog:
             task.cancel()
             await asyncio.wait([task])
         if self._waiting:
-            _log.error("%d entries of the audit log could not be written; they are in this log", len(self._waiting))
+            _log.error("entries of the audit log that could not be written, and are only here: %d", len(self._waiting))
 
     async def _run(self) -> None:
         while not self._is_closing or self._waiting:
@@ -149,7 +149,7 @@ class AuditLog:
 
     async def _turn(self) -> None:
         """Wait for entries, or for the minute to end, and write."""
-        if not self._is_closing:
+        if not self._waiting and not self._is_closing:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._refusals.minute_left(self._client.clock.now())):
                     await self._is_filled.wait()
