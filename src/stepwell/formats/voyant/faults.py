@@ -1,0 +1,67 @@
+"""Failures as that system words them: a category, a code and a message."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from stepwell.errors import CodecError, FatalError, HookError, RetryableError, type_name
+from stepwell.formats.voyant.record import RecordError, StepFault
+from stepwell.model.entries import Ended
+from stepwell.model.failures import Failure
+from stepwell.model.messages import ChildEnded
+
+USER, RUNTIME = "USER_ERROR", "RUNTIME_ERROR"
+_CODES = {
+    type_name(FatalError): "FATAL",
+    type_name(RetryableError): "RETRYABLE",
+    type_name(TimeoutError): "TIMEOUT",
+    type_name(HookError): "HOOK_CONFLICT",
+    type_name(CodecError): "VALIDATION",
+}
+
+
+def code_of(failure: Failure) -> str:
+    """The code of a failure, by its type."""
+    return next((_CODES[name] for name in failure.types if name in _CODES), "UNKNOWN")
+
+
+def step_fault(failure: Failure) -> StepFault:
+    """Why a step failed."""
+    return StepFault(
+        category=USER,
+        code=code_of(failure),
+        message=_message(failure),
+        name=failure.type,
+        stack=failure.traceback or UNSET,
+    )
+
+
+def run_fault(failure: Failure) -> RecordError:
+    """A failure in three words."""
+    return RecordError(category=USER, code=code_of(failure), message=_message(failure))
+
+
+def end_fault(ended: Ended, *, is_timeout: bool) -> RecordError | None:
+    """Why a run did not complete; None: nobody said."""
+    failure = ended.failure
+    if ended.status in ("cancelled", "terminated"):
+        return RecordError(category=USER, code="CANCELLED", message=ended.reason) if ended.reason else None
+    if failure is None:
+        return None
+    if ended.status == "dead":
+        return RecordError(category=RUNTIME, code="handler_error", message=_message(failure))
+    if is_timeout and code_of(failure) == "TIMEOUT":
+        return RecordError(category=RUNTIME, code="WORKFLOW_TIMEOUT", message=_message(failure))
+    return run_fault(failure)
+
+
+def child_fault(message: ChildEnded) -> RecordError:
+    """Why a child did not complete, as its parent sees it."""
+    if message.failure is not None:
+        return run_fault(message.failure)
+    status = "cancelled" if message.status == "terminated" else message.status
+    return RecordError(category=USER, code="CHILD_RUN_ENDED", message=f"child run ended with status {status}")
+
+
+def _message(failure: Failure) -> str:
+    return "(encrypted)" if failure.is_sealed else failure.message or failure.type

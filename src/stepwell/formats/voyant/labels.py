@@ -1,0 +1,75 @@
+"""What only the trigger of that system knows of a run, kept in its metadata; tags and ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import Raw, Struct
+
+from stepwell.errors import DefinitionError
+from stepwell.model.failures import NULL
+from stepwell.model.ids import RunId
+
+LABELS = "voyant"
+"""The key of metadata that holds the labels. Records do not show it."""
+ENVIRONMENTS = ("production", "preview", "development")
+DEFAULT_ENVIRONMENT = "development"
+
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CHANCE_BYTES = 10
+
+
+class Labels(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the engine has no use for. `is_null`: the input was null, which is not the same as none."""
+
+    version: str = ""
+    environment: str = DEFAULT_ENVIRONMENT
+    tenant: Raw = NULL
+    triggered_by: Raw = NULL
+    key: str = ""
+    is_null: bool = False
+
+    @property
+    def payload(self) -> bytes:
+        """The JSON of the value in the run's metadata."""
+        return msgspec.json.encode(self)
+
+
+def labels_of(payload: Raw | None) -> Labels:
+    """The labels in a value of metadata. One that is none of ours, or is not readable here, says nothing."""
+    if payload is None:
+        return _NONE
+    try:
+        return _decode(payload)
+    except msgspec.DecodeError:
+        return _NONE
+
+
+_decode = msgspec.json.Decoder(Labels).decode
+_NONE = Labels()
+
+
+def tag_map(tags: Iterable[str]) -> dict[str, str]:
+    """Tags of a list as tags of ours: `invoice` has no value, `customer:7` has one, unless that key is taken."""
+    found: dict[str, str] = {}
+    for tag in tags:
+        key, colon, value = tag.partition(":")
+        if not (colon and key and value) or found.get(key, value) != value:
+            key, value = tag, ""
+        found[key] = value
+    return found
+
+
+def tag_list(tags: Mapping[str, str]) -> list[str]:
+    """Tags of ours as a list."""
+    return [f"{key}:{value}" if value else key for key, value in tags.items()]
+
+
+def run_id(now_ms: int, chance: bytes) -> RunId:
+    """A new id: `run_` and a ULID, of the time and 80 random bits."""
+    if len(chance) != _CHANCE_BYTES:
+        raise DefinitionError(f"a run id is made of {_CHANCE_BYTES} random bytes, {len(chance)} were given")
+    number = (now_ms << 80) | int.from_bytes(chance, "big")
+    digits = [_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    return RunId(f"run_{''.join(digits)}")
