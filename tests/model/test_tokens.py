@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.model.ids import CommandId, RunId
-from stepwell.model.tokens import is_genuine, make_token, parse_token
+from stepwell.model.tokens import NO_OPTIONS, HookOptions, is_genuine, make_token, parse_token
 
 SEED, OTHER = "00" * 16, "01" * 16
 NOT_UTF8 = urlsafe_b64encode(b"\xff").decode().rstrip("=")
+
+BAD_JSON = urlsafe_b64encode(b"{").decode().rstrip("=")
+FULL = HookOptions(request=True, respond=True, signed_by="github", methods=("GET", "POST"))
 
 names = st.text(min_size=1).filter(lambda text: text.isprintable())
 
@@ -29,7 +32,8 @@ def test_a_token_tells_whose_it_is(run: str, command: str, base: int) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "my own token", "hk_", "hk_a.b.c.d", "hk_a.b.1", "a.b.1.c", f"hk_{NOT_UTF8}.YQ.1.x", "hk_\ud800.YQ.1.x"],
+    ["", "my own token", "hk_", "hk_a.b.c.d", "hk_a.b.1", "a.b.1.c", f"hk_{NOT_UTF8}.YQ.1.x", "hk_\ud800.YQ.1.x"]
+    + [f"hk_YQ.YQ.1.{part}.x" for part in ("", "!", NOT_UTF8, BAD_JSON)],
 )
 def test_other_text_is_no_token(token: str) -> None:
     assert parse_token(token) is None
@@ -42,3 +46,36 @@ def test_a_token_for_another_hook_is_not_genuine() -> None:
     assert other is not None
 
     assert parsed.proof != other.proof
+
+
+@given(
+    options=st.builds(
+        HookOptions,
+        request=st.booleans(),
+        respond=st.booleans(),
+        signed_by=st.text(max_size=8),
+        methods=st.lists(st.sampled_from(["GET", "POST"])).map(tuple),
+    )
+)
+def test_a_token_tells_what_its_door_must_know(options: HookOptions) -> None:
+    parsed = parse_token(make_token(RunId("run"), 1, CommandId("hook"), SEED, options))
+
+    assert parsed is not None
+    assert parsed.options == options
+    assert is_genuine(parsed, SEED)
+    assert not is_genuine(parsed, OTHER)
+
+
+def test_a_token_without_options_is_as_short_as_ever() -> None:
+    assert make_token(RunId("run"), 1, CommandId("hook"), SEED, NO_OPTIONS).count(".") == 3
+
+
+def test_nobody_changes_what_a_token_says_of_its_door() -> None:
+    full = make_token(RunId("run"), 1, CommandId("hook"), SEED, FULL).split(".")
+    plain = make_token(RunId("run"), 1, CommandId("hook"), SEED).split(".")
+    unsigned = make_token(RunId("run"), 1, CommandId("hook"), OTHER, HookOptions(request=True)).split(".")
+
+    for forged in ([*full[:3], full[4]], [*plain[:3], full[3], plain[3]], [*full[:3], unsigned[3], full[4]]):
+        parsed = parse_token(".".join(forged))
+        assert parsed is not None
+        assert not is_genuine(parsed, SEED)

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import Claim, CommandId, MessageId, RunId
 from stepwell.model.messages import Message
+from stepwell.model.tokens import NO_OPTIONS, HookOptions
 
 
 class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,9 +152,11 @@ class SendSignal(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
 
 
 class OpenHook(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="open_hook"):
-    """Make a hook reachable. A custom `token` is reserved as a name; a generated one needs no act."""
+    """Make a hook reachable. A custom `token` is reserved as a name; a generated one holds its options, and needs no
+    act."""
 
     token: str
+    options: HookOptions = NO_OPTIONS
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="subscribe"):

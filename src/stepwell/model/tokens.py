@@ -1,7 +1,7 @@
 """Hook tokens: who they belong to, and the proof that the run itself issued them.
 
-A generated token carries its run and command, and a MAC keyed with the run's secret seed; so it needs no table, cannot
-be guessed (128 bits), and is resolved by reading one frame.
+A generated token carries its run and command, what its door must know, and a MAC keyed with the run's secret seed; so
+it needs no table, cannot be guessed (128 bits) or changed, and is resolved by reading one frame.
 """
 
 from __future__ import annotations
@@ -10,11 +10,30 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 
+import msgspec
 from msgspec import Struct
 
 from stepwell.model.ids import CommandId, RunId
 
 _PREFIX = "hk_"
+
+
+class HookOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the door of a hook must know before it lets anything in.
+
+    `request`: the hook takes the HTTP request itself, and no value made of it. `respond`: the run answers. `signed_by`:
+    the name of the secret that requests are signed with. `methods`: the verbs that complete it, if not the usual ones.
+    """
+
+    request: bool = False
+    respond: bool = False
+    signed_by: str = ""
+    methods: tuple[str, ...] = ()
+
+
+NO_OPTIONS = HookOptions()
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(HookOptions).decode
 
 
 class HookToken(Struct, frozen=True):
@@ -24,31 +43,41 @@ class HookToken(Struct, frozen=True):
     base: int
     command: CommandId
     proof: str
+    options: HookOptions = NO_OPTIONS
 
 
-def make_token(run: RunId, base: int, command: CommandId, seed: str) -> str:
+def make_token(run: RunId, base: int, command: CommandId, seed: str, options: HookOptions = NO_OPTIONS) -> str:
     """The token of a hook; the same on every replay."""
-    return _PREFIX + ".".join([_packed(run), _packed(command), str(base), _proof(run, base, command, seed)])
+    return ".".join([*_parts(run, base, command, options), _proof(run, base, command, options, seed)])
 
 
 def parse_token(token: str) -> HookToken | None:
     """None if this is not a generated token (it may be a custom one)."""
     parts = token.removeprefix(_PREFIX).split(".")
-    if not token.startswith(_PREFIX) or len(parts) != 4 or not parts[2].isdecimal():
+    if not token.startswith(_PREFIX) or len(parts) not in (4, 5) or not parts[2].isdecimal():
         return None
     try:
-        return HookToken(RunId(_unpacked(parts[0])), int(parts[2]), CommandId(_unpacked(parts[1])), parts[3])
-    except ValueError:
+        options = _decode(_unpacked(parts[3])) if len(parts) == 5 else NO_OPTIONS
+        return HookToken(RunId(_unpacked(parts[0])), int(parts[2]), CommandId(_unpacked(parts[1])), parts[-1], options)
+    except (ValueError, msgspec.MsgspecError):
         return None
 
 
 def is_genuine(token: HookToken, seed: str) -> bool:
     """Whether the run with this seed issued it; in constant time."""
-    return hmac.compare_digest(token.proof.encode(), _proof(token.run, token.base, token.command, seed).encode())
+    proof = _proof(token.run, token.base, token.command, token.options, seed)
+    return hmac.compare_digest(token.proof.encode(), proof.encode())
 
 
-def _proof(run: RunId, base: int, command: CommandId, seed: str) -> str:
-    digest = hmac.digest(bytes.fromhex(seed), f"{run}\0{base}\0{command}".encode(), sha256)
+def _parts(run: RunId, base: int, command: CommandId, options: HookOptions) -> list[str]:
+    parts = [_PREFIX + _packed(run), _packed(command), str(base)]
+    return parts if options == NO_OPTIONS else [*parts, _packed(_encode(options).decode())]
+
+
+def _proof(run: RunId, base: int, command: CommandId, options: HookOptions, seed: str) -> str:
+    # A token's own text has no NUL in it, so that no text of the one kind is one of the other.
+    text = f"{run}\0{base}\0{command}" if options == NO_OPTIONS else ".".join(_parts(run, base, command, options))
+    digest = hmac.digest(bytes.fromhex(seed), text.encode(), sha256)
     return urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
 
