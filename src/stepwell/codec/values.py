@@ -23,6 +23,7 @@ from msgspec import Raw
 from stepwell.codec.annotations import annotation_problem
 from stepwell.codec.compare import Difference, children, difference
 from stepwell.codec.payloads import DOLLAR, MAX_PAYLOAD, Cipher, Compression, is_ours, pack, unwrap
+from stepwell.codec.schemas import json_schema
 from stepwell.errors import CodecError, DefinitionError
 from stepwell.model.failures import NULL
 
@@ -200,6 +201,10 @@ class Typed(Generic[T]):
             if self._is_flat and not self._is_bare and is_ours(raw):
                 return self._unwrapped(raw, where)  # no value of such a type looks so; this is of another codec
             raise CodecError(f"{where}: {_explain(error)}") from error
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the values."""
+        return json_schema(self.annotation)
 
     def _unwrapped(self, raw: Raw, where: str) -> T:
         data = unwrap(raw, self._cipher, where=where, limit=self._max_payload)
