@@ -54,6 +54,10 @@ class Access:
             await access._follower.close()
             await access.audit.close()
 
+    async def be_fresh(self) -> None:
+        """Return if callers can be let in: the keys were read within a minute, or now. `BackendError`."""
+        await self._follower.be_fresh()
+
     def namespaces(self) -> frozenset[str]:
         """Those for which there was ever a key."""
         return frozenset(self.keys.namespaces)
