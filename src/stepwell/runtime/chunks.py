@@ -39,11 +39,31 @@ class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+_decode_name = msgspec.json.Decoder(str).decode
+_UNLISTED = "hook answers/"
+"""How the names of streams begin that are nobody's to follow."""
 
 
 def stream_key(run: RunId, name: str) -> str:
     """The name of a run's stream in the port."""
     return f"{run}/{name}"
+
+
+def directory_key(run: RunId) -> str:
+    """The stream that holds the names of the run's streams. Names of streams are not empty, so it is none of them."""
+    return stream_key(run, "")
+
+
+async def names_in(streams: Streams, directory: str) -> list[str]:
+    """The names that a directory holds."""
+    names: list[str] = []
+    index = 0
+    while True:
+        page = await streams.read(directory, index, _BATCH_MAX)
+        names += [_decode_name(item) for item in page.items]
+        index = page.next
+        if len(page.items) < _BATCH_MAX:
+            return names
 
 
 class StreamWriter:
@@ -53,6 +73,9 @@ class StreamWriter:
         self._streams = streams
         self._queue = queue
         self._key = stream_key(run, name)
+        self._directory = directory_key(run)
+        self._name = name
+        self._is_listed = name.startswith(_UNLISTED)
         self._claim = claim
         self._next = -1
         self._body = (1, 0)
@@ -125,12 +148,22 @@ class StreamWriter:
     def _is_wanted(self) -> bool:
         return not self._is_stopped
 
+    async def _list(self) -> bool:
+        """Put the name into the run's directory of streams, before the first chunk: so no stream is missing there."""
+        while True:
+            names = await names_in(self._streams, self._directory)
+            if self._name in names or await self._streams.append(self._directory, len(names), [_encode(self._name)]):
+                return True
+
     async def _find_end(self) -> None:
         tail = await until_answered(
             f"stream {self._key}", lambda: self._streams.read(self._key, -1, 1), is_wanted=self._is_wanted
         )
         if tail is None:
             return
+        if tail.next == 0 and not self._is_listed:
+            await until_answered(f"stream {self._key}", self._list, is_wanted=self._is_wanted)
+            self._is_listed = True
         self._next = tail.next
         if tail.items:
             last = decode_chunk(tail.items[-1])

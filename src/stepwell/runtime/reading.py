@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from stepwell.model.ids import RunId
 from stepwell.ports import Chunks
-from stepwell.runtime.chunks import Chunk, decode_chunk, stream_key
+from stepwell.runtime.chunks import Chunk, decode_chunk, directory_key, names_in, stream_key
 from stepwell.runtime.client import Client
 from stepwell.runtime.patience import delays
 
@@ -52,6 +52,12 @@ async def read_stream(client: Client, run: RunId, name: str, *, start: int = 0) 
                     break
             if is_last:
                 return
+
+
+async def streams_of(client: Client, run: RunId) -> list[str]:
+    """The names of the streams that a run has written to, in the order of their first chunks. `RunNotFoundError`."""
+    await client.head(run)
+    return await names_in(client.backend.streams, directory_key(run))
 
 
 async def _last_eras(client: Client, key: str, start: int) -> tuple[int, dict[str, str]]:
