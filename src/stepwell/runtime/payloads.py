@@ -27,7 +27,7 @@ from stepwell.runtime.observe import no_gc
 _LONG = 200
 """From how many frames on the collector, which would visit each of them again and again, waits."""
 _MARK = b'"$blob"'
-_SHARED = "blueprints of all runs"
+SHARED_BLUEPRINTS = "blueprints of all runs"
 """Where blueprints are: no run's, for the id of a run has no spaces."""
 _SMALL = 400
 """Up to this size (bytes) a blueprint stays in the frame."""
@@ -113,7 +113,7 @@ async def _spilled(blobs: Blobs, run: RunId, value: S) -> S:
 
 async def _shared(blobs: Blobs, data: bytes) -> Raw:
     """A reference to a blueprint, which is put if this process has not put it yet."""
-    key = f"{_SHARED}/{sha256(data).hexdigest()[:40]}"
+    key = f"{SHARED_BLUEPRINTS}/{sha256(data).hexdigest()[:40]}"
     if key not in _blueprints.get(blobs, ()):
         await blobs.put(key, data)
         _keep(blobs, key, data)
@@ -137,7 +137,7 @@ async def _restored(blobs: Blobs, value: S) -> S:
             data = await blobs.get(key)
             if data is None:
                 raise BackendError(f"the blob {key} is missing; the run that refers to it cannot go on")
-            if key.startswith(f"{_SHARED}/"):
+            if key.startswith(f"{SHARED_BLUEPRINTS}/"):
                 _keep(blobs, key, data)
         return Raw(data)
 
