@@ -146,7 +146,7 @@ def counts(runs: int, steps: int) -> Answer:
     """What the store is asked to do. Numbers that no noise moves."""
 
     async def work(app: Stepwell) -> Answer:
-        stats: Any = app.backend.store.stats  # type: ignore[attr-defined]
+        stats: Any = app.backend.store.inner.stats  # type: ignore[attr-defined]
         before = (stats.transactions, stats.statements, stats.rows, file_bytes(FILE))
         await all_of(app, counting, runs, steps)
         after = (stats.transactions, stats.statements, stats.rows, file_bytes(FILE))

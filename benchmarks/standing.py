@@ -290,7 +290,7 @@ def idle(seconds: float) -> Answer:
         async with app, app.worker():
             await write_parked(app, 1000)
             await asyncio.sleep(0.5)
-            stats = app.backend.store.stats  # type: ignore[attr-defined]
+            stats = app.backend.store.inner.stats  # type: ignore[attr-defined]
             transactions, watch = stats.transactions, Stopwatch()
             used = time.process_time()
             await asyncio.sleep(seconds)

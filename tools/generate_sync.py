@@ -29,9 +29,9 @@ from __future__ import annotations
 
 '''
 LIFE = '''
-def __init__(self, app: Stepwell, *, close_within: float) -> None:
-    self._inner = app
-    self._portal = Portal(app, close_within=close_within)
+def __init__(self, portal: Portal, inner: Stepwell) -> None:
+    self._portal = portal
+    self._inner = inner
 
 def __enter__(self) -> Self:
     """Open the app in a thread of its own."""
@@ -114,6 +114,8 @@ class Twins:
 
     def _resolve(self, module: Module, node: ast.AST) -> None:
         for name in sorted({inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}):
+            if name.removeprefix("Sync") in CLASSES and name.startswith("Sync"):
+                continue  # made here
             if name in OWN:
                 self.imports[name] = OWN[name]
             elif name in module.assigned and (name.startswith("_") or _is_type_variable(module.assigned[name])):

@@ -20,8 +20,8 @@ ran: list[int] = []
 
 
 def cut() -> None:
-    assert isinstance(app.backend, SqliteBackend)
-    for connection in connections(app.backend):
+    assert isinstance(app._opened, SqliteBackend)
+    for connection in connections(app._opened):
         connection.close()
 
 

@@ -66,7 +66,7 @@ class Measured:
 
     @property
     def stats(self) -> Stats:
-        return self.app.backend.store.stats  # type: ignore[attr-defined,no-any-return]
+        return self.app.backend.store.inner.stats  # type: ignore[attr-defined,no-any-return]
 
     @property
     def pages(self) -> int:
@@ -231,7 +231,7 @@ def test_an_idle_worker_reads_a_few_times_per_second_however_many_runs_are_parke
         for handle in [await measured.app.start(waiting) for _ in range(20)]:
             await until(lambda handle=handle: is_waiting(handle))  # type: ignore[misc]
         seen: list[str] = []
-        with measured.app.backend.store._reader.use() as connection:  # type: ignore[attr-defined]
+        with measured.app.backend.store.inner._reader.use() as connection:  # type: ignore[attr-defined]
             connection.set_trace_callback(seen.append)
         await asyncio.sleep(1.2)
 

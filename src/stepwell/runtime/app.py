@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -26,9 +27,12 @@ from stepwell.runtime.client import Client, NewStart
 from stepwell.runtime.eventbus import EventBus, EventSink
 from stepwell.runtime.handles import Handle
 from stepwell.runtime.hub import Hub
+from stepwell.runtime.namespaces import checked_namespace, view_of
 from stepwell.runtime.options import WorkerOptions
+from stepwell.runtime.portal import Portal
 from stepwell.runtime.runs import Runs
 from stepwell.runtime.sealing import sealed_backend
+from stepwell.runtime.siblings import Siblings
 from stepwell.runtime.sync import SyncStepwell
 from stepwell.runtime.worker import Worker
 from stepwell.runtime.working import WorkerHandle, WorkerKeywords, by_type, secret_provider, worker_options
@@ -73,12 +77,14 @@ class AppKeywords(TypedDict, total=False):
     `lifespan` yields what steps share; `secrets` looks up what `Secret(name).reveal()` gives, by default in the
     environment variable STEPWELL_SECRET_<NAME>; `public_url` is what hook URLs begin with. `middleware` runs around
     every node of every blueprint; the first of several is the outermost. `event_sinks` are functions, async or not,
-    that are told, soon after and at least once, what happens in blueprints' runs on this app's worker.
+    that are told, soon after and at least once, what happens in blueprints' runs on this app's worker. `namespace`
+    keeps the app's runs, and all that is theirs, apart from those of other namespaces of the same backend; `codec` may
+    be a function from namespace to codec, so that each has its own key.
     """
 
     include: Iterable[object]
     worker: bool | None
-    codec: Codec
+    codec: Codec | Callable[[str], Codec]
     lifespan: Lifespan
     secrets: Callable[[str], str] | Mapping[str, str]
     public_url: str
@@ -86,6 +92,7 @@ class AppKeywords(TypedDict, total=False):
     event_sinks: Sequence[EventSink]
     clock: Clock | None
     worker_options: WorkerOptions
+    namespace: str
 
 
 class Stepwell:
@@ -97,10 +104,12 @@ class Stepwell:
             known = ", ".join(sorted(AppKeywords.__annotations__))
             raise DefinitionError(f"Stepwell() has no option {unknown[0]!r}; there are: {known}")
         self.url = url
+        self._options = options
+        self.namespace = checked_namespace(options.get("namespace", ""))
+        self.codec_of = _codecs(options.get("codec"))
         self._include = list(options.get("include", ()))
-        public_url = options.get("public_url", "http://127.0.0.1:7788")
         middleware = _checked_middleware(options.get("middleware", ()))
-        codec = options.get("codec") or Codec()
+        codec, public_url = self.codec_of(self.namespace), self._public_url(self.namespace)
         self.registry = Registry(self._include, codec, public_url=public_url, middleware=middleware)
         self._wants_worker = options.get("worker")
         self._lifespan = options.get("lifespan")
@@ -110,7 +119,8 @@ class Stepwell:
         self._clock = options.get("clock")
         self._worker_options = options.get("worker_options") or WorkerOptions(impure_check=_is_debugging())
         self._stack: AsyncExitStack | None = None
-        self._backend: Backend | None = None
+        self._opened: Backend | None = None
+        self._siblings: Siblings | None = None
         self._client: Client | None = None
         self._worker: Worker | None = None
         self._resources: dict[type, Any] = {}
@@ -128,18 +138,23 @@ class Stepwell:
             self.registry.include(item)
         stack = AsyncExitStack()
         try:
-            self._backend = sealed_backend(await self._open_backend(), self.registry.codec)
-            stack.push_async_callback(self._backend.close)
+            opened = await self._open_backend()
+            stack.push_async_callback(opened.close)
             if self._lifespan is not None:
                 self._resources = by_type(await stack.enter_async_context(self._lifespan()))
-            self._client = Client(self._backend, self.hub, self.registry.codec)
-            stack.push_async_callback(self._client.close)
         except BaseException:
             self._entered -= 1
             await stack.aclose()
             raise
-        self._stack = stack
+        self._use(opened, stack)
         return self
+
+    def _use(self, opened: Backend, stack: AsyncExitStack) -> None:
+        """Work on an opened backend until the stack is closed."""
+        codec = self.registry.codec
+        self._opened, self._stack = opened, stack
+        self._client = Client(sealed_backend(view_of(opened, self.namespace), codec), self.hub, codec)
+        stack.push_async_callback(self._client.close)
 
     async def __aexit__(self, *exc: object) -> None:
         self._entered -= 1
@@ -148,7 +163,7 @@ class Stepwell:
         if self._worker is not None:
             await self._stop_worker(self._worker)
         stack, self._stack = self._stack, None
-        self._client = self._backend = None
+        self._client = self._opened = self._siblings = None
         if stack is not None:
             await stack.aclose()
 
@@ -176,7 +191,22 @@ class Stepwell:
 
     def sync(self) -> SyncStepwell:
         """The blocking twin, for programs without an event loop: `with app.sync() as s:`. Threads may share it."""
-        return SyncStepwell(self, close_within=self._worker_options.grace_ms / 1000 + 20)
+        return SyncStepwell(Portal(self, close_within=self._worker_options.grace_ms / 1000 + 20), self)
+
+    def in_namespace(self, namespace: str) -> Stepwell:
+        """The app of another namespace of the opened backend. It is open, and closes with this one.
+
+        "" is the default namespace. Out of a namespace no way leads to another: `DefinitionError`.
+        """
+        if checked_namespace(namespace) == self.namespace:
+            return self
+        if self.namespace:
+            raise DefinitionError(f"this app is in namespace {self.namespace!r}, and cannot leave it for {namespace!r}")
+        assert self.client, "the app is open"
+        if self._siblings is None:
+            self._siblings = Siblings(self._sibling)
+            self.on_close(self._siblings.close)
+        return self._siblings.app_of(namespace)
 
     @property
     def is_open(self) -> bool:
@@ -254,6 +284,26 @@ class Stepwell:
         return await self.client.complete(token, raw, id=id)
 
     # --- inside
+
+    def _public_url(self, namespace: str) -> str:
+        base = self._options.get("public_url", "http://127.0.0.1:7788")
+        return f"{base}/n/{namespace}" if namespace else base
+
+    def _sibling(self, namespace: str) -> Stepwell:
+        """Shares the backend and what the lifespan yielded. It has a registry of its own if it has another codec."""
+        assert self._opened is not None, "only open apps have siblings"
+        codec = self.codec_of(namespace)
+        options: AppKeywords = {**self._options, "namespace": namespace, "codec": codec, "include": ()}
+        sibling = Stepwell(self.url, **options)
+        sibling._include, sibling._resources, sibling._entered = self._include, self._resources, 1
+        if codec is self.registry.codec:
+            sibling.registry = copy.copy(self.registry)
+            sibling.registry.public_url = self._public_url(namespace)
+        else:
+            for item in self._include:
+                sibling.registry.include(item)
+        sibling._use(self._opened, AsyncExitStack())
+        return sibling
 
     async def _open_backend(self) -> Backend:
         """A testing kit opens another one here."""
@@ -371,6 +421,13 @@ class Stepwell:
             self._worker = None
             if self._client is not None:
                 self._client.worker = None
+
+
+def _codecs(codec: Codec | Callable[[str], Codec] | None) -> Callable[[str], Codec]:
+    if codec is None or isinstance(codec, Codec):
+        only = codec or Codec()
+        return lambda _: only
+    return codec
 
 
 def _is_debugging() -> bool:

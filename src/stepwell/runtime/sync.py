@@ -42,9 +42,9 @@ _Results = list[RunResult]
 class SyncStepwell:
     """Stepwell, blocking: the same names and types."""
 
-    def __init__(self, app: Stepwell, *, close_within: float) -> None:
-        self._inner = app
-        self._portal = Portal(app, close_within=close_within)
+    def __init__(self, portal: Portal, inner: Stepwell) -> None:
+        self._portal = portal
+        self._inner = inner
 
     def __enter__(self) -> Self:
         """Open the app in a thread of its own."""
@@ -55,6 +55,13 @@ class SyncStepwell:
 
     def __exit__(self, *exc: object) -> None:
         self._portal.close()
+
+    def in_namespace(self, namespace: str) -> SyncStepwell:
+        """The app of another namespace of the opened backend. It is open, and closes with this one.
+
+        "" is the default namespace. Out of a namespace no way leads to another: `DefinitionError`.
+        """
+        return SyncStepwell(self._portal, self._portal.call(lambda: self._inner.in_namespace(namespace)))
 
     @property
     def runs(self) -> SyncRuns:
