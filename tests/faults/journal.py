@@ -75,7 +75,8 @@ async def story(scenario: Scenario, play: Play, played: Played, journals: Journa
         }
         for run, frames in journals.items()
     }
-    streams = {key: await _chunks(play, key) for key in play.world.streams if not key.startswith("event/")}
+    keys = [key for key in play.world.streams if not key.startswith("event/") and not key.endswith("/")]
+    streams = {key: await _chunks(play, key) for key in keys}
     told = Story(played.answer, runs, streams, sorted(_named(names, played.effects)))
     text = msgspec.json.encode(told, order="sorted").decode()
     for run, name in names.items():
