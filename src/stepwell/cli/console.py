@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import TextIO
+
+from stepwell.runtime import logs
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _COLOUR = re.compile(r"\033\[\d*m")
@@ -56,6 +59,14 @@ def width() -> int:
 def note(text: str) -> None:
     """Say something that is not the output."""
     print(text, file=sys.stderr, flush=True)
+
+
+def begin_logging(form: str) -> None:
+    """Log to stderr, as text for people or as JSON for programs."""
+    if form == "json":
+        logs.configure()
+    else:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
 
 
 def clip(text: str, room: int) -> str:

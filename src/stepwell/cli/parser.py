@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
 
 def _backend(parser: Parser) -> None:
-    parser.add_argument("--backend", metavar="URL", help="where the runs are (default: $STEPWELL_BACKEND, ./.stepwell)")
+    parser.add_argument("--backend", metavar="URL", help="where the runs are (default: as set, else ./.stepwell)")
 
 
 def _runs(parser: Parser) -> None:
@@ -31,6 +31,25 @@ def _runs(parser: Parser) -> None:
     parser.add_argument(
         "--app", metavar="MODULE:app | FILE.py", help="the app whose codec payloads are read and written with"
     )
+
+
+def _config(parser: Parser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="read settings from this file (default: stepwell.toml)")
+
+
+def _logging(parser: Parser) -> None:
+    parser.add_argument("--log-format", choices=("text", "json"), help="how to log (default text)")
+
+
+def _target(parser: Parser) -> None:
+    parser.add_argument(
+        "target", nargs="?", metavar="MODULE:app | FILE.py", help="the app, or a file with workflows (default: `app`)"
+    )
+
+
+def _worker(parser: Parser) -> None:
+    parser.add_argument("--queues", metavar="A,B", help="the queues to serve (default: default)")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="how many runs to hold at a time")
 
 
 def _json(parser: Parser) -> None:
@@ -103,9 +122,10 @@ _COMMANDS = (
         "work on due runs until SIGTERM or Ctrl-C, then drain",
         "stepwell worker orders:app --queues default,slow --concurrency 100",
         (
-            _option("target", metavar="MODULE:app | FILE.py", help="the app, or a file with workflows"),
-            _option("--queues", metavar="A,B", help="the queues to serve (default: default)"),
-            _option("--concurrency", type=int, metavar="N", help="how many runs to hold at a time"),
+            _target,
+            _worker,
+            _logging,
+            _config,
             _backend,
         ),
     ),
@@ -355,6 +375,13 @@ _COMMANDS = (
             _json,
             _backend,
         ),
+    ),
+    Command(
+        "config",
+        "stepwell.cli.config:config",
+        "show every setting, and where its value comes from",
+        "stepwell config",
+        (_config, _json),
     ),
     Command(
         "doctor",

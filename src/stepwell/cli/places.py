@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from stepwell.authoring.workflows import Definition
+from stepwell.cli.config import Settings
 from stepwell.cli.problems import UNREACHABLE, CommandError
 from stepwell.runtime.app import DEFAULT_URL, Stepwell
 
@@ -114,9 +113,12 @@ def _named(module: ModuleType, kind: type[K]) -> dict[str, K]:
     return {key: value for key, value in vars(module).items() if isinstance(value, kind)}
 
 
-def backend_url(given: str | None, app: Stepwell | None = None, environment: Mapping[str, str] = os.environ) -> str:
-    """--backend, else STEPWELL_BACKEND, else the file's app's, else the database in ./.stepwell."""
-    return given or environment.get("STEPWELL_BACKEND") or (DEFAULT_URL if app is None else app.url)
+def backend_url(given: str | None, app: Stepwell | None = None, settings: Settings | None = None) -> str:
+    """--backend, else what is set, else the app's, else the database in ./.stepwell."""
+    settings = settings or Settings.load()
+    if given or settings.is_set("backend"):
+        return str(settings.get("backend", given))
+    return DEFAULT_URL if app is None else app.url
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -138,11 +140,31 @@ def make_home(url: str) -> None:
         ignore.write_text("*\n", encoding="utf-8")
 
 
+def worked_app(given: str | None, backend: str | None, settings: Settings) -> Stepwell:
+    """The app to work for, not yet open: of this place, else the one that is set; a file with workflows makes one."""
+    target = settings.get("app", given)
+    if not target:
+        raise CommandError("name the app, as MODULE:app or FILE.py, or set `app` in stepwell.toml")
+    place, name = split_target(target)
+    module = load_module(place)
+    app = app_of(module, name)
+    url = backend_url(backend, app, settings)
+    if app is None:
+        if not definitions_of(module):
+            raise CommandError(f"{module.__name__} has neither an app nor a workflow; write MODULE:app")
+        app = Stepwell(url, include=[module])
+    app.url = url
+    make_home(url)
+    return app
+
+
 def opened_app(given: str | None, place: str | None = None) -> Stepwell:
     """An app over what is there, without workflows and without a worker. Looking never creates a database. `place` is
-    that of the user's app, which says where the runs are and how payloads are written."""
-    own = None if place is None else _app_at(place)
-    url = backend_url(given, own)
+    that of the user's app, which says where the runs are and how payloads are written; else it is the one that is set.
+    """
+    settings = Settings.load()
+    own = _app_at(place) if place is not None else _app_that_is_set(settings)
+    url = backend_url(given, own, settings)
     path = sqlite_path(url)
     if path is not None and not path.exists():
         raise CommandError(
@@ -151,6 +173,12 @@ def opened_app(given: str | None, place: str | None = None) -> Stepwell:
             UNREACHABLE,
         )
     return Stepwell(url, worker=False) if own is None else Stepwell(url, worker=False, codec=own.registry.codec)
+
+
+def _app_that_is_set(settings: Settings) -> Stepwell | None:
+    """None also if it is a file with workflows alone: these have no codec."""
+    file, name = split_target(settings.get("app"))
+    return app_of(load_module(file), name) if file else None
 
 
 def _app_at(place: str) -> Stepwell:
