@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StepError,
         StepwellError,
     )
+    from stepwell.formats.hooks import HookRequest, HookResponse
     from stepwell.model.failures import Failure
     from stepwell.model.policies import Retry
     from stepwell.model.runs import Head, Page, RunQuery
@@ -73,6 +74,8 @@ __all__ = [
     "Head",
     "Hook",
     "HookError",
+    "HookRequest",
+    "HookResponse",
     "Middleware",
     "NodeContext",
     "NodeResult",
@@ -140,6 +143,7 @@ _MODULES = {
         "StepError",
         "StepwellError",
     ),
+    "stepwell.formats.hooks": ("HookRequest", "HookResponse"),
     "stepwell.model.failures": ("Failure",),
     "stepwell.model.policies": ("Retry",),
     "stepwell.model.runs": ("Head", "Page", "RunQuery"),

@@ -8,12 +8,12 @@ from asyncio.events import _get_running_loop
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, TypeVar, Unpack, overload
 from uuid import UUID
 
 import msgspec
 
-from stepwell.authoring.hooks import Each, Hook
+from stepwell.authoring.hooks import Each, Hook, HookKeywords, create_hook
 from stepwell.authoring.logs import RunLog
 from stepwell.authoring.mapping import MapCall, Outcome
 from stepwell.authoring.messages import Event, Signal, Stream
@@ -28,11 +28,10 @@ from stepwell.engine.mailbox import Address
 from stepwell.engine.program import Origin
 from stepwell.errors import CodecError, DefinitionError, NotInWorkflowError, RunCancelledError, RunError, SealedError
 from stepwell.model.durations import Duration, duration_ms
-from stepwell.model.entries import OpenHook, Received, SendSignal, StartChild
+from stepwell.model.entries import Received, SendSignal, StartChild
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.messages import ChildEnded
-from stepwell.model.tokens import make_token
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -148,19 +147,12 @@ class Context:
         """Every signal or event of that name, one after another, without end."""
         return Each(lambda: self.receive(source, where=where))
 
-    async def create_hook(self, type: type[T], *, token: str | None = None, timeout: Duration | None = None) -> Hook[T]:
+    async def create_hook(self, type: type[T], **options: Unpack[HookKeywords]) -> Hook[T]:
         """Something outside can complete this wait, by URL or token. `await hook` for the first value, or iterate over
-        all of them. A custom `token` must not be held by another run: `HookError`. `timeout` counts from here.
+        all of them. Of an HTTP request, the value is its body, decoded to `type`; with `HookRequest`, it is the request
+        itself. See `HookKeywords` for the options.
         """
-        program = self._program
-        id = program.new_id("hook")
-        if token is None:
-            token = make_token(program.origin.run, program.origin.base, id, program.origin.seed)
-        else:
-            if len(token) < 8:
-                raise DefinitionError(f"create_hook(token={token!r}): a token has 8 characters or more")
-            await program.outside.act(id, OpenHook(token=token))
-        return Hook(self, id, token, type, self._until(timeout, "create_hook(timeout)"))
+        return await create_hook(self, type, options)
 
     # --- children and other runs
 

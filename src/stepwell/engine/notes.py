@@ -127,6 +127,10 @@ class Notes:
         if k >= self._known_sent.get(stream, 0):
             self._pending.append(Sent(stream=stream, k=k, value=value))
 
+    def has_sent(self, stream: str) -> bool:
+        """Whether the body has sent to this stream."""
+        return stream in self._sent
+
     def patched(self, id: str) -> bool:
         """True for runs that reach this point first with this code, and ever after in the same run."""
         if id not in self._patches:

@@ -41,6 +41,11 @@ def event_message_id(event: str, index: int) -> MessageId:
     return MessageId(f"event:{event}:{index}")
 
 
+def answer_stream(message: str) -> str:
+    """The stream of a run in which its answer to the request in that message is."""
+    return f"hook answers/{_digest(message)}"
+
+
 def idempotency_key(run: RunId, base: int, command: CommandId) -> str:
     """What a step hands to the outside world; the same over all attempts and all crashes."""
     return f"{run}.{base}.{command}"

@@ -30,6 +30,11 @@ class HookOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signed_by: str = ""
     methods: tuple[str, ...] = ()
 
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """Those that complete it. Without a word not GET: mail programs and chats look at the links that they show."""
+        return self.methods or ("POST", "PUT", "PATCH")
+
 
 NO_OPTIONS = HookOptions()
 _encode = msgspec.json.Encoder().encode

@@ -15,6 +15,10 @@ TOKEN_PARAMETER = "access_token"
 """Where a browser puts a short-lived token, since it cannot set headers for an event stream."""
 
 
+class AnyQuery(Struct):
+    """Of a route whose parameters are nobody's business but the caller's."""
+
+
 def parsed_query(query: bytes) -> dict[str, list[str]]:
     """All values by name. `Problem` 400."""
     if not query:
@@ -39,6 +43,8 @@ def parsed_query(query: bytes) -> dict[str, list[str]]:
 
 def query_of(kind: type[Struct] | None, values: dict[str, list[str]]) -> Any:
     """The parameters as a `kind`. `Problem` 400 `invalid_query` names the parameter."""
+    if kind is AnyQuery:
+        return None
     fields = {} if kind is None else {field.encode_name: field for field in msgspec.structs.fields(kind)}
     plain: dict[str, Any] = {}
     for name, given in values.items():

@@ -16,6 +16,7 @@ from stepwell.authoring.nodes import Middleware
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.codec import Codec
 from stepwell.errors import DefinitionError
+from stepwell.formats.hooks import HookRequest, HookResponse
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.ids import RunId
 from stepwell.runtime.app import AppKeywords, Lifespan, Stepwell
@@ -24,7 +25,7 @@ from stepwell.runtime.handles import Handle
 from stepwell.testing.crashing import MAX_CRASHES, CrashReport, Experiment, try_crashes
 from stepwell.testing.fakes import Effects, Fakes
 from stepwell.testing.outcomes import TestRun, outcome_of
-from stepwell.testing.scripts import Script, ended
+from stepwell.testing.scripts import Script, ended, requested
 from stepwell.testing.virtual import EPOCH, VirtualClock, VirtualLoop
 from stepwell.testing.worlds import AppOptions, TestApp, World
 
@@ -47,7 +48,8 @@ class StartKeywords(TypedDict, total=False):
 
 class RunKeywords(StartKeywords, total=False):
     """`messages` are sent so long after the start: `(signal, "1h", value)`, `(event, "2h", value)`, and for hooks
-    `("hook", "3h", value)` with the hook's id in the run ("hook", then "hook:2") or its token. `timeout` is virtual.
+    `("hook", "3h", value)` with the hook's id in the run ("hook", then "hook:2") or its token; the value of a hook that
+    takes requests is a `HookRequest`. `timeout` is virtual.
     """
 
     messages: Script
@@ -199,6 +201,14 @@ class StepwellTest:
     def run_sync(self, workflow: WorkflowRef[Any, Any], /, *input: Any, **options: Unpack[RunKeywords]) -> TestRun[Any]:
         """`run`, for tests that are plain functions."""
         return self.drive(self.run(workflow, *input, **options))
+
+    async def request(self, hook: str, request: HookRequest) -> HookResponse | None:
+        """Complete a hook by its URL or token with an HTTP request, as the server does, and get the run's answer.
+
+        None: the hook has no `respond=True`, or no answer came within 30 s of virtual time. `HookError` where the
+        server refuses. Signatures are not looked at.
+        """
+        return await requested(self._app, hook, request)
 
     @overload
     async def crash_everywhere(

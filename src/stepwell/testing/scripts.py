@@ -6,15 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from stepwell.authoring.messages import Event, Signal
-from stepwell.errors import DefinitionError, RunClosedError
+from stepwell.errors import DefinitionError, HookError, RunClosedError
+from stepwell.formats.hooks import HookRequest, HookResponse
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.entries import Ended
 from stepwell.model.ids import CommandId
 from stepwell.model.tokens import make_token
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.handles import Handle
+from stepwell.runtime.hook_requests import answer_of, payload_of
+from stepwell.runtime.hooks import find_hook, hand_over
+
+_ANSWER_WITHIN = 30.0
 
 Script = Sequence[tuple[Signal[Any] | Event[Any] | str, Duration, Any]]
 """(to whom, how long after the start, what)."""
@@ -53,6 +59,21 @@ async def _send(
             await app.complete(await _token(app, handle, to), value)
         else:
             raise DefinitionError(f"messages holds {to!r}; give a signal, an event, or a hook's id or token")
+
+
+async def requested(app: Stepwell, hook: str, request: HookRequest) -> HookResponse | None:
+    """Send a request to the hook of a URL or token, as the server does; signatures are taken for good ones."""
+    client = app.client
+    found = await find_hook(client, unquote(hook.rpartition("/hooks/")[2]))
+    if request.method not in found.options.verbs:
+        raise HookError(f"this hook is completed by {', '.join(found.options.verbs)}, and not by {request.method}")
+    payload = payload_of(client, found, request)
+    if payload is None:
+        raise HookError(f"this hook takes JSON, forms and text, not {request.content_type!r}")
+    id = request.header("webhook-id") or request.header("idempotency-key") or client.clock.random_bytes(12).hex()
+    if not await hand_over(client, found, payload, id=id):
+        raise HookError(f"the run of this hook, {found.run}, has ended")
+    return await answer_of(client, found, id=id, within=_ANSWER_WITHIN) if found.options.respond else None
 
 
 async def _token(app: Stepwell, handle: Handle[Any], hook: str) -> str:
