@@ -7,12 +7,13 @@ import inspect
 
 import pytest
 
-from stepwell.cli import main, parser
+from stepwell.cli import main
+from stepwell.cli.commands import COMMANDS as ALL
 from stepwell.cli.places import split_target
 from stepwell.cli.problems import problem_of
 from stepwell.errors import BackendError, DefinitionError, NonDeterminismError, RunError
 
-COMMANDS = {command.name: command for command in parser._COMMANDS}
+COMMANDS = {command.name: command for command in ALL}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,79 @@
+"""Options that commands share, and a way to write those of one command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+Parser = argparse.ArgumentParser
+
+
+def backend(parser: Parser) -> None:
+    parser.add_argument("--backend", metavar="URL", help="where the runs are (default: as set, else ./.stepwell)")
+
+
+def runs(parser: Parser) -> None:
+    backend(parser)
+    parser.add_argument(
+        "--app", metavar="MODULE:app | FILE.py", help="the app whose codec payloads are read and written with"
+    )
+
+
+def config(parser: Parser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="read settings from this file (default: stepwell.toml)")
+
+
+def logging(parser: Parser) -> None:
+    parser.add_argument("--log-format", choices=("text", "json"), help="how to log (default text)")
+
+
+def target(parser: Parser) -> None:
+    parser.add_argument(
+        "target", nargs="?", metavar="MODULE:app | FILE.py", help="the app, or a file with workflows (default: `app`)"
+    )
+
+
+def worker(parser: Parser) -> None:
+    parser.add_argument("--queues", metavar="A,B", help="the queues to serve (default: default)")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="how many runs to hold at a time")
+
+
+def json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_id(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the run's id")
+
+
+def filters(parser: Parser) -> None:
+    parser.add_argument("--status", action="append", metavar="S", help="only of this status; repeat it, or write a,b")
+    parser.add_argument("--workflow", metavar="NAME", help="only of this workflow")
+    parser.add_argument(
+        "--tag", action="append", default=[], metavar="K=V", help="only with this tag; repeat it for more"
+    )
+    parser.add_argument("--since", metavar="AGE", help="only started within this time: 1h, 2d")
+
+
+def many(parser: Parser) -> None:
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs; or choose by the options below")
+    filters(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask before many runs are changed")
+
+
+def reason(parser: Parser) -> None:
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; it is kept with the run")
+
+
+def include(parser: Parser) -> None:
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="Python files or modules with what nodes use, or JSON files with subflows; repeat it for more",
+    )
+
+
+def option(*names: str, **keywords: object) -> Callable[[Parser], object]:
+    return lambda parser: parser.add_argument(*names, **keywords)  # type: ignore[arg-type]
