@@ -172,6 +172,52 @@ def test_what_is_not_an_export_is_refused() -> None:
         replay(json.dumps({**document, "format": "other"}).encode(), job)
 
 
+def _with_head(**changes: Any) -> Any:
+    return lambda document: document["head"].update(changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _with_head(base=0),
+        _with_head(base=99),
+        _with_head(base=2),
+        _with_head(seq=99),
+        _with_head(status="waiting"),
+        lambda document: document["frames"][0]["entries"].clear(),
+        lambda document: document["frames"][0]["entries"].pop(0),
+        lambda document: document["frames"].pop(),
+    ],
+)
+def test_a_document_that_contradicts_itself_is_refused(change: Any) -> None:
+    document = json.loads(run(exported()))
+    change(document)
+
+    async def scenario() -> None:
+        async with Stepwell("memory://") as app:
+            with pytest.raises(DefinitionError, match="this exported run was changed"):
+                await app.runs.import_(json.dumps(document).encode())
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("id", ["a b", "a/b", "", "x" * 201, "a\n"])
+def test_ids_that_no_run_may_have_are_refused_by_forks_retries_and_imports(id: str) -> None:
+    async def scenario() -> None:
+        async with Stepwell("memory://", include=[job]) as app:
+            with pytest.raises(RunError):
+                await (await app.start(job, "broken", id="j")).result(timeout=5)
+            data = await app.runs.export("j")
+            for verb in (app.runs.fork("j", id=id), app.runs.retry("j", id=id)):
+                with pytest.raises(DefinitionError, match="run id"):
+                    await verb
+            if id:
+                with pytest.raises(DefinitionError, match="run id"):
+                    await app.runs.import_(data, id=id)
+
+    run(scenario())
+
+
 def test_a_failed_run_replays_to_its_failure() -> None:
     async def data() -> bytes:
         async with Stepwell("memory://", include=[job]) as app:

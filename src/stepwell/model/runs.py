@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from msgspec import Raw, Struct
 
+from stepwell.errors import DefinitionError
 from stepwell.model.ids import Claim, RunId
 
 LiveStatus = Literal["queued", "running", "waiting", "paused"]
@@ -14,6 +15,13 @@ Status = Literal["queued", "running", "waiting", "paused", "completed", "failed"
 
 TERMINAL: frozenset[str] = frozenset(get_args(EndStatus))
 STATUSES: tuple[str, ...] = get_args(Status)
+
+
+def checked_run_id(id: str) -> RunId:
+    """The id, if somebody may give it to a run. `DefinitionError`."""
+    if not id or len(id) > 200 or any(c.isspace() or c == "/" or not c.isprintable() for c in id):
+        raise DefinitionError(f"run id {id!r:.210}: give 1 to 200 printable characters, no spaces and no '/'")
+    return RunId(id)
 
 
 class Wait(Struct, frozen=True, kw_only=True, omit_defaults=True):

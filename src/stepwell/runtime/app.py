@@ -20,7 +20,7 @@ from stepwell.errors import DefinitionError, RunConflictError, StepwellError
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.entries import Created
 from stepwell.model.ids import RunId, keyed_run_id
-from stepwell.model.runs import TERMINAL
+from stepwell.model.runs import TERMINAL, checked_run_id
 from stepwell.ports import Backend, Clock
 from stepwell.runtime.archiving import restart
 from stepwell.runtime.client import Client, NewStart
@@ -372,9 +372,7 @@ class Stepwell:
             clock = self.backend.clock
             # Time first, so that runs that were started together are found together.
             return RunId(f"{clock.now():011x}{clock.random_bytes(7).hex()}")
-        if not id or len(id) > 200 or any(c.isspace() or c == "/" or not c.isprintable() for c in id):
-            raise DefinitionError(f"run id {id!r}: give 1 to 200 printable characters, no spaces and no '/'")
-        return RunId(id)
+        return checked_run_id(id)
 
     def _find(self, workflow: WorkflowRef[Any, Any] | str, version: str) -> WorkflowRef[Any, Any]:
         if isinstance(workflow, Definition):

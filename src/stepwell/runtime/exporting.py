@@ -9,10 +9,10 @@ from msgspec import Struct, structs
 
 from stepwell.engine.prefix import Generation, Where, generation_start, rebased, settled_prefix
 from stepwell.errors import DefinitionError, RunConflictError
-from stepwell.model.entries import ContinuedAsNew, Created, Entry, Frame, Received
+from stepwell.model.entries import ContinuedAsNew, Created, Ended, Entry, Frame, Received
 from stepwell.model.ids import Claim, MessageId, RunId
 from stepwell.model.messages import PauseRequested
-from stepwell.model.runs import Head
+from stepwell.model.runs import Head, checked_run_id
 from stepwell.ports import NewRun
 from stepwell.runtime.client import Client
 from stepwell.runtime.payloads import loaded_mail, spilled_frame
@@ -71,14 +71,31 @@ def read_export(data: bytes) -> RunExport:
         raise DefinitionError(
             f"this run was exported by a newer Stepwell (format {export.version}); upgrade to read it"
         )
+    if (mistake := _mistake(export)) is not None:
+        raise DefinitionError(f"this exported run was changed: {mistake}; export it again")
     return export
+
+
+def _mistake(export: RunExport) -> str | None:
+    """What in a document contradicts itself."""
+    head, frames = export.head, export.frames
+    if not 1 <= head.base <= len(frames) or head.seq != len(frames):
+        return f"it has {len(frames)} frames, and its head says base {head.base} and seq {head.seq}"
+    if not all(frame.entries for frame in frames) or not isinstance(frames[0].entries[0], Created):
+        return "its journal does not begin with its creation, or has an empty frame"
+    start = frames[head.base - 1].entries
+    if not isinstance(start[0], Created) and not isinstance(start[-1], ContinuedAsNew):
+        return f"no generation begins in frame {head.base}"
+    if head.is_terminal != isinstance(frames[-1].entries[-1], Ended):
+        return f"its head says {head.status}, its last frame does not"
+    return None
 
 
 async def import_run(client: Client, data: bytes, *, id: str | None) -> RunId:
     """Create a run from a document, which never starts by itself: one that had ended is there to look into, replay and
     fork; one that had not is paused, with its unread messages, and goes on when it is resumed."""
     export = read_export(data)
-    new_id = RunId(id or f"{export.head.id}-import")
+    new_id = checked_run_id(id or f"{export.head.id}-import")
     head, frames = _ended(export, new_id) if export.head.is_terminal else _paused(client, export, new_id)
     bodies = tuple([await spilled_frame(client.backend.blobs, new_id, frame) for frame in frames])
     if await client.create_run(NewRun(head=head, frames=bodies)) is not None:

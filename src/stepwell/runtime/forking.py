@@ -39,7 +39,7 @@ from stepwell.model.entries import (
 )
 from stepwell.model.failures import NULL
 from stepwell.model.ids import Claim, CommandId, RunId
-from stepwell.model.runs import Head
+from stepwell.model.runs import Head, checked_run_id
 from stepwell.ports import MAX_SEQ, NewRun, Wanted
 from stepwell.runtime.client import Client
 from stepwell.runtime.graph_edits import check_nodes, is_graph, node_edits
@@ -136,7 +136,7 @@ class Forking:
         await self._check_tokens(origin, prefix)
         number = 1
         while True:
-            new_id = RunId(id) if id is not None else _numbered(origin.head.id, suffix, number)
+            new_id = checked_run_id(id) if id is not None else _numbered(origin.head.id, suffix, number)
             head, frames = self._new(origin, prefix, new_id)
             if await self._put(head, frames):
                 return new_id
