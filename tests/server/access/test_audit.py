@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from stepwell import Stepwell
 from stepwell.errors import DefinitionError
 from stepwell.server.access import Access, AuditEntry, AuditLog, Caller
 from stepwell.server.access.refusals import PER_ADDRESS, PER_MINUTE, Refusals
@@ -85,7 +86,7 @@ def test_what_waits_is_written_at_the_close() -> None:
         async with place.server() as access:
             for _ in range(1200):
                 await act(access)
-        assert len(await place.streams(f" audit log/{TODAY}/acme")) == 1200
+        assert len(await place.streams(f"audit log/{TODAY}/acme")) == 1200
 
     play(test)
 
@@ -191,7 +192,7 @@ def test_refused_calls_that_were_counted_are_told_at_the_close() -> None:
         async with place.server() as access:
             for _ in range(15):
                 await act(access, 401, caller=Caller.stranger())
-        last = msgspec.json.decode((await place.streams(f" audit log/{TODAY}/-"))[-1], type=AuditEntry)
+        last = msgspec.json.decode((await place.streams(f"audit log/{TODAY}/-"))[-1], type=AuditEntry)
         assert last.count == 5
 
     play(test)
@@ -274,11 +275,11 @@ def test_days_that_are_older_than_what_is_kept_go_and_no_others() -> None:
         async with place.server() as access:
             for day in days:
                 for namespace in ("-", "acme"):
-                    await access.audit._client.backend.streams.append(f" audit log/{day}/{namespace}", 0, [b"{}"])
+                    await access.audit._client.backend.streams.append(f"audit log/{day}/{namespace}", 0, [b"{}"])
             await access.audit.delete_before("2028-03-01")
-        left = [day for day in days if await place.streams(f" audit log/{day}/acme")]
+        left = [day for day in days if await place.streams(f"audit log/{day}/acme")]
         assert left == ["2028-03-01", "2028-03-02"]
-        assert left == [day for day in days if await place.streams(f" audit log/{day}/-")]
+        assert left == [day for day in days if await place.streams(f"audit log/{day}/-")]
 
     play(test)
 
@@ -300,5 +301,18 @@ def test_an_audit_log_is_kept_for_a_day_at_least() -> None:
         with pytest.raises(DefinitionError, match="kept for 1 day or more"):
             async with place.server(audit_keep_days=0):
                 pass
+
+    play(test)
+
+
+def test_runs_of_a_namespace_that_is_called_like_it_do_not_come_near_it() -> None:
+    async def test(place: Place) -> None:
+        async with place.server() as access:
+            await act(access)
+            await asyncio.sleep(1)
+            async with Stepwell(place.url, worker=False, clock=place.clock, namespace="audit") as other:
+                assert (await other.backend.streams.read(f"log/{TODAY}/acme", 0, 10)).items == ()
+                await other.backend.streams.delete("log/")
+            assert len(await entries(access)) == 1
 
     play(test)

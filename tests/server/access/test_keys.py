@@ -232,7 +232,7 @@ def test_an_append_with_an_unclear_answer_makes_one_key(how: str) -> None:
             issued = await new_key(access)
             assert await is_taken(access, issued.text)
             assert [key.id for key in access.keys.all()] == [issued.key.id]
-        assert len(await place.streams(" api keys")) == 1
+        assert len(await place.streams("api keys")) == 1
 
     play(test)
 
@@ -255,7 +255,7 @@ def test_a_record_of_a_newer_version_disables_the_key_that_it_names_and_no_other
         async with place.server() as access:
             first, second = await new_key(access), await new_key(access)
             streams = access.keys._client.backend.streams
-            await streams.append(" api keys", 2, [b"no json", b'{"type":"narrowed","id":"%s"}' % first.key.id.encode()])
+            await streams.append("api keys", 2, [b"no json", b'{"type":"narrowed","id":"%s"}' % first.key.id.encode()])
             await access.keys.refresh()
 
             assert not await is_taken(access, first.text)
@@ -272,7 +272,7 @@ def test_a_record_that_does_not_fit_is_left_out(caplog: pytest.LogCaptureFixture
         async with place.server() as access:
             issued = await new_key(access)
             record = msgspec.json.encode({"type": "revoked", "id": "unknown", "at": 0})
-            await access.keys._client.backend.streams.append(" api keys", 1, [record])
+            await access.keys._client.backend.streams.append("api keys", 1, [record])
             await access.keys.refresh()
             assert await is_taken(access, issued.text)
             assert "about key unknown and does not fit" in caplog.text
@@ -293,7 +293,7 @@ def test_secrets_are_not_in_the_store_nor_in_reprs_nor_in_logs(caplog: pytest.Lo
             assert secret not in repr(issued)
             assert secret not in repr(access.keys._held)
         assert secret[:-1] not in caplog.text
-        assert secret.encode() not in b"".join(await place.streams(" api keys"))
+        assert secret.encode() not in b"".join(await place.streams("api keys"))
         assert f"the secret is not that of key {issued.key.id}" in caplog.text
 
     play(test)
@@ -315,7 +315,7 @@ def test_why_a_key_is_refused_is_logged_ten_times_a_minute(caplog: pytest.LogCap
     [
         ({"scopes": []}, "give at least one of read, trigger, signal, admin"),
         ({"scopes": ["write"]}, "there is no scope 'write'; there are: read, trigger, signal, admin"),
-        ({"scopes": ["read"], "namespace": "A b"}, "namespace 'A b': write 1 to 63"),
+        ({"scopes": ["read"], "namespace": "A b"}, "namespace 'A b': give 1 to 63"),
         ({"scopes": ["read"], "name": "x" * 101}, "up to 100 printable characters"),
         ({"scopes": ["read"], "name": "a\nb"}, "up to 100 printable characters"),
         ({"scopes": ["read"], "expires_in_ms": 0}, "expires at once"),

@@ -173,7 +173,7 @@ def test_all_servers_of_a_backend_take_a_token() -> None:
             token = one.tokens.issue(await new_caller(one), run="r")
             await asyncio.sleep(0.01)
             assert await reader(other, token.text)
-        assert len(await place.streams(" server secrets")) == 1
+        assert len(await place.streams("server secrets")) == 1
 
     play(test)
 
@@ -192,7 +192,7 @@ def test_servers_that_begin_together_agree_on_a_secret() -> None:
         assert all([await reader(other, token.text) for other in others])
         for server in servers:
             await server.__aexit__(None, None, None)
-        assert len(await place.streams(" server secrets")) == 1
+        assert len(await place.streams("server secrets")) == 1
 
     play(test)
 
@@ -230,7 +230,7 @@ def test_a_secret_that_got_out_can_be_ended_with_all_its_tokens() -> None:
 def test_a_secret_that_cannot_be_read_is_told_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     async def test(place: Place) -> None:
         async with place.app() as app:
-            await app.backend.streams.append(" server secrets", 0, [b"no json", b'{"secret":"ab","at":0}'])
+            await app.backend.streams.append("server secrets", 0, [b"no json", b'{"secret":"ab","at":0}'])
         async with place.server() as access:
             token = access.tokens.issue(await new_caller(access), run="r")
             assert _version(token.text) == 2

@@ -115,7 +115,7 @@ class AuditLog:
         old += [f"{first.year:04}-{first.month:02}-{number:02}/" for number in range(1, first.day)]
         for prefix in old:
             await self._client.repeated(
-                lambda prefix=prefix: self._client.backend.streams.delete(f" audit log/{prefix}")  # type: ignore[misc]
+                lambda prefix=prefix: self._client.backend.streams.delete(f"audit log/{prefix}")  # type: ignore[misc]
             )
 
     # --- writing
@@ -201,7 +201,7 @@ def _place(entry: AuditEntry) -> str:
 
 def _stream(day: date, namespace: str) -> str:
     # The day first, so that a day can be deleted without knowing the namespaces.
-    return f" audit log/{day}/{namespace or '-'}"
+    return f"audit log/{day}/{namespace or '-'}"
 
 
 def _date(at: int) -> date:

@@ -22,8 +22,9 @@ from msgspec import Meta, Struct, structs
 from stepwell.errors import DefinitionError
 from stepwell.runtime.bells import ring
 from stepwell.runtime.client import Client
+from stepwell.runtime.namespaces import checked_namespace
 from stepwell.server.access.logs import Log
-from stepwell.server.access.scopes import Scope, check_namespace, parse_scopes
+from stepwell.server.access.scopes import Scope, parse_scopes
 
 TOPIC = "api keys"
 """Told when something about keys or secrets has changed."""
@@ -139,7 +140,7 @@ class KeyRing:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._records = Log(client, " api keys")
+        self._records = Log(client, "api keys")
         self._next = 0
         self._held: dict[str, _Held] = {}
         self.namespaces: set[str] = set()
@@ -224,7 +225,7 @@ class KeyRing:
             at=now,
             by=by,
             name=name,
-            namespace=check_namespace(namespace),
+            namespace=checked_namespace(namespace),
             scopes=tuple(sorted(parse_scopes(scopes))),
             expires_at=None if expires_in_ms is None else now + expires_in_ms,
         )

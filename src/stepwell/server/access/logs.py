@@ -1,7 +1,7 @@
 """Append-only logs that all servers of a backend share: streams of the backend, written by put-if-absent.
 
-Their names begin with a space. Neither an id of a run nor a namespace can begin with one, so that nothing that a run
-does, and no namespace, ever comes near them.
+Their names hold a space, which no id of a run does, so they are in no run's way. The app of the default namespace keeps
+them apart from what looks alike in others, such as the streams of a run "log" in a namespace "audit".
 """
 
 from __future__ import annotations
@@ -75,6 +75,6 @@ class Log:
     async def _repeated(self, call: Callable[[], Awaitable[T]]) -> T:
         if not self._is_patient:
             return await self._client.repeated(call)
-        answer = await until_answered(f"writing{self._name}", call)
+        answer = await until_answered(f"writing {self._name!r}", call)
         assert answer is not None, "it is always wanted"
         return answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -15,7 +14,6 @@ Scope = Literal["read", "trigger", "signal", "admin"]
 these, and terminate, delete, import, keys, the audit log."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -69,13 +67,3 @@ def parse_scopes(given: Iterable[str], *, what: str = "scopes") -> frozenset[Sco
     if not names:
         raise DefinitionError(f"{what}: give at least one of {known}; a key that may do nothing is of no use")
     return frozenset(scope for scope in SCOPES if scope in names)
-
-
-def check_namespace(namespace: str) -> str:
-    """The namespace, if it can be one; "" is the default one. `DefinitionError`."""
-    if namespace and _NAMESPACE.fullmatch(namespace) is None:
-        raise DefinitionError(
-            f"namespace {namespace[:100]!r}: write 1 to 63 of a-z, 0-9 and '-', not beginning with '-'; "
-            "or nothing, for the default namespace"
-        )
-    return namespace

@@ -79,7 +79,7 @@ class Secrets:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._records = Log(client, " server secrets")
+        self._records = Log(client, "server secrets")
         self._known: list[_Secret | None] = []
         self._reading = asyncio.Lock()
 
