@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from stepwell.server import hooks
+from stepwell.server.access import routes as access
 from stepwell.server.endpoints import Endpoint
 
-ENDPOINTS: tuple[Endpoint, ...] = (*hooks.ENDPOINTS,)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *access.ENDPOINTS,
+    *hooks.ENDPOINTS,
+)
