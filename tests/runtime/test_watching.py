@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from tests.helpers import run, until
 
-from stepwell import Context, Signal, Stepwell, step, workflow
+from stepwell import Context, Signal, Stepwell, Stream, current_step, step, workflow
 from stepwell.model.ids import RunId
 from stepwell.runtime import following
 from stepwell.runtime.watching import FRAMES_MAX, WATCHERS, Watch, bell_of
 
 word = Signal("word", str)
+log = Stream("log", str)
 
 
 @step
@@ -31,6 +32,16 @@ async def echo(ctx: Context, count: int) -> list[str]:
 async def nap(ctx: Context) -> str:
     await ctx.sleep("100ms")
     return "rested"
+
+
+@step
+async def tell() -> None:
+    current_step().send(log, "told")
+
+
+@workflow
+async def tells(ctx: Context) -> None:
+    await tell()
 
 
 def test_a_follower_is_told_of_frames_without_asking_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +207,18 @@ def test_a_slow_watch_forgets_frames_and_says_so() -> None:
         watch.add(seq, Frame(0, Claim("w"), (Patched(id="p"),)))
     assert watch.is_cut
     assert [seq for seq, _ in watch.take()] == [FRAMES_MAX + 1]
+
+
+def test_a_watch_that_was_there_before_the_run_has_the_whole_journal_and_knows_of_streams() -> None:
+    async def main() -> None:
+        async with Stepwell("memory://", include=[nap, tells, shout]) as app:
+            with app.hub.watch(RunId("n")) as silent, app.hub.watch(RunId("t")) as loud:
+                await (await app.start(nap, id="n")).result()
+                await (await app.start(tells, id="t")).result()
+                for watch in (silent, loud):
+                    _, frames = await app.client.journal(watch.run)
+                    assert watch.frames == frames
+                    assert watch.is_over
+                assert (silent.has_streams, loud.has_streams) == (False, True)
+
+    run(main())

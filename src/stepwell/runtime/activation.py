@@ -317,6 +317,8 @@ class Activation:
 
     def writer(self, stream: str) -> StreamWriter:
         """The writer of one of the run's streams."""
+        if self.worker.hub.watches:
+            self.worker.hub.sending(self.run)
         return self._writers.of(stream)
 
     def _ended(self) -> None:

@@ -91,6 +91,8 @@ class Client:
             if present is not None:
                 self._unreserve([run.head])
                 continue
+            if self.hub.watches:
+                self.hub.committed(run.head.id, 1, frame)
             if run.head.owner is None:
                 due.add(due_topic(run.head.queue))
             elif self.worker is not None and lease_ends is not None:

@@ -64,6 +64,11 @@ class Hub:
         for watch in self.watches.of(run):
             watch.rest(waits)
 
+    def sending(self, run: RunId) -> None:
+        """A step of a run sends to a stream. Called only if there are watches."""
+        for watch in self.watches.of(run):
+            watch.has_streams = True
+
     def lost(self, run: RunId) -> None:
         """The worker here has let go of a run that goes on elsewhere, or later."""
         for watch in self.watches.of(run):

@@ -31,10 +31,11 @@ class Watch:
 
     `frames` are (seq, frame) in order, without gaps while the same worker drives the run; the reader removes them, by
     `take`. `is_resting`: nothing is under way, the run waits for what `waits` says. `is_over`: it has ended and owes
-    nothing. `is_lost`: this worker drives it no more, or cannot.
+    nothing. `is_lost`: this worker drives it no more, or cannot. `has_streams`: steps of it have sent to streams.
     """
 
-    __slots__ = ("_bell", "ended", "frames", "is_cut", "is_lost", "is_resting", "messages", "run", "waits")
+    __slots__ = ("_bell", "ended", "frames", "has_streams", "is_cut", "is_lost", "is_resting", "messages", "run")
+    __slots__ += ("waits",)
 
     def __init__(self, run: RunId) -> None:
         self.run = run
@@ -45,6 +46,7 @@ class Watch:
         self.is_resting = False
         self.is_lost = False
         self.is_cut = False
+        self.has_streams = False
         self._bell = asyncio.Event()
 
     @property
