@@ -34,8 +34,18 @@ class Watch:
     nothing. `is_lost`: this worker drives it no more, or cannot. `has_streams`: steps of it have sent to streams.
     """
 
-    __slots__ = ("_bell", "ended", "frames", "has_streams", "is_cut", "is_lost", "is_resting", "messages", "run")
-    __slots__ += ("waits",)
+    __slots__ = (
+        "_bell",
+        "ended",
+        "frames",
+        "has_streams",
+        "is_cut",
+        "is_lost",
+        "is_resting",
+        "messages",
+        "run",
+        "waits",
+    )
 
     def __init__(self, run: RunId) -> None:
         self.run = run
