@@ -31,6 +31,7 @@ from stepwell.engine.program import (
     Program,
     StepCommand,
 )
+from stepwell.errors import CodecError, SealedError, type_name
 from stepwell.model.entries import (
     AttemptFailed,
     CancelChild,
@@ -350,6 +351,8 @@ class Driver:
             if decision.resumes and not self.is_paused:
                 # Only now: what arrived after the resume may have answered some of them, or put them off.
                 decision.start = [command for id, command in self.steps.items() if id not in self._delayed]
+            if decision.start and self.fold.created.seeds:
+                self._take_seeds(decision, at)
             if program.outcome is not None and not self.is_paused:
                 self._finish(decision, program.outcome)
             elif self._delayed and not self.is_paused:
@@ -359,6 +362,14 @@ class Driver:
             if notes:
                 is_last = self.ended is not None or self.is_restarting(decision)
                 decision.add_notes(notes, before_last=is_last)
+
+    def _take_seeds(self, decision: Decision, at: int) -> None:
+        """Steps whose results the run was created with are over as soon as they are asked for."""
+        seeds = self.fold.created.seeds
+        while (command := next((item for item in decision.start if item.id in seeds), None)) is not None:
+            decision.start.remove(command)
+            self._take_outcome(decision, _seeded(command, seeds[command.id]), at)
+            self._collect_commands(decision)
 
     def _collect_commands(self, decision: Decision) -> None:
         for command in () if self.program is None else self.program.take_commands():
@@ -457,6 +468,18 @@ class Driver:
             entry = retried(self.fold, metadata, so_far, not_before=not_before, base=self.seq + 1)
         decision.entries.append(entry)
         decision.is_guarded = True
+
+
+def _seeded(command: StepCommand, value: Raw) -> StepCompleted | StepFailed:
+    """The outcome of a step that has its result already. One that does not fit fails the step, visibly."""
+    try:
+        command.answer = command.definition.decode_result(value)
+    except SealedError:
+        raise
+    except CodecError as error:
+        text = f"the result of step {command.id} that the run was created with does not fit: {error}"
+        return StepFailed(id=command.id, failure=Failure(types=(type_name(CodecError),), message=text))
+    return StepCompleted(id=command.id, value=value, args=command.args_sum)
 
 
 def _set_attempt(command: StepCommand, failed: AttemptFailed) -> None:

@@ -14,7 +14,7 @@ from stepwell.model.entries import ContinuedAsNew, Frame, Received
 def continued(fold: Fold, metadata: dict[str, Raw], *, input: Raw, unread: tuple[Received, ...] = ()) -> ContinuedAsNew:
     """By `ctx.continue_as_new`: a new input, no history."""
     return ContinuedAsNew(
-        created=structs.replace(fold.created, metadata=metadata),
+        created=structs.replace(fold.created, metadata=metadata, seeds={}),
         input=input,
         unread=unread,
         mail=fold.mail,
@@ -37,8 +37,10 @@ def retried(
         Generation(origin.run, origin.base, origin.seed),
         Generation(origin.run, base, origin.seed),
     )
+    entry = continued(fold, metadata, input=origin.input, unread=origin.unread)
     return structs.replace(
-        continued(fold, metadata, input=origin.input, unread=origin.unread),
+        entry,
+        created=structs.replace(entry.created, seeds=fold.created.seeds),
         retries=fold.retries + 1,
         not_before=not_before,
         started_at=0 if has_only_messages(history) else origin.started_at,

@@ -36,7 +36,8 @@ class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t
 
 class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=True):
     """Always the first entry. `seed` (hex) feeds `ctx.random`, `ctx.uuid4` and hook tokens; it is secret. The body does
-    not begin before `not_before`, whatever messages come. `blueprint` is the one that the run goes by to its end."""
+    not begin before `not_before`, whatever messages come. `blueprint` is the one that the run goes by to its end.
+    `seeds` are results of steps of the first generation: a step with such an id is not run, it has that result."""
 
     workflow: str
     version: str = ""
@@ -49,6 +50,7 @@ class Created(_Entry, tag="created", frozen=True, kw_only=True, omit_defaults=Tr
     blueprint: Raw = NULL
     tags: dict[str, str] = {}
     metadata: dict[str, Raw] = {}
+    seeds: dict[str, Raw] = {}
 
 
 class Started(_Entry, tag="started", frozen=True, kw_only=True, omit_defaults=True):
