@@ -33,6 +33,8 @@ class Command(NamedTuple):
     options: tuple[Callable[[Parser], object], ...] = ()
 
 
+_key_id = option("key", metavar="ID", help="the key's id, as `stepwell keys list` shows it")
+
 COMMANDS = (
     Command(
         "demo",
@@ -315,6 +317,59 @@ COMMANDS = (
         ),
     ),
     Command(
+        "keys create",
+        "stepwell.cli.keys:create",
+        "make an API key for the server; its secret is shown this once",
+        "stepwell keys create --name shop --scopes read,trigger --expires 90d",
+        (
+            option("--name", default="", metavar="TEXT", help="what it is for"),
+            option(
+                "--scopes", default="read", metavar="A,B", help="of read, trigger, signal, admin=all (default: read)"
+            ),
+            option(
+                "--namespace", default="", metavar="NAME", help="the namespace it is for (default: the default one)"
+            ),
+            option("--expires", metavar="TIME", help="after so long it is refused: 90d (default: never)"),
+            json,
+            backend,
+        ),
+    ),
+    Command(
+        "keys list",
+        "stepwell.cli.keys:list_keys",
+        "list API keys, without their secrets",
+        "stepwell keys list",
+        (option("--namespace", metavar="NAME", help="only those of this namespace"), json, backend),
+    ),
+    Command(
+        "keys revoke",
+        "stepwell.cli.keys:revoke",
+        "refuse an API key from now on, and its tokens",
+        "stepwell keys revoke 0f3a7d2b91c45e68",
+        (_key_id, json, backend),
+    ),
+    Command(
+        "keys rotate",
+        "stepwell.cli.keys:rotate",
+        "give an API key another secret",
+        "stepwell keys rotate 0f3a7d2b91c45e68 --grace 24h",
+        (
+            _key_id,
+            option(
+                "--grace", default="0s", metavar="TIME", help="how long the secret so far is still taken (default 0s)"
+            ),
+            json,
+            backend,
+        ),
+    ),
+    Command(
+        "keys rotate-tokens",
+        "stepwell.cli.keys:rotate_tokens",
+        "use another secret for short-lived tokens",
+        "stepwell keys rotate-tokens --now",
+        (option("--now", action="store_true", help="refuse all tokens that were issued so far"), json, backend),
+    ),
+    Command(
         "config",
         "stepwell.cli.config:config",
         "show every setting, and where its value comes from",
@@ -333,4 +388,8 @@ COMMANDS = (
         ),
     ),
 )
-GROUPS = {"runs": "list runs, look into them, steer them", "blueprint": "check, show and run blueprints"}
+GROUPS = {
+    "runs": "list runs, look into them, steer them",
+    "blueprint": "check, show and run blueprints",
+    "keys": "make, list, rotate and revoke API keys of the server",
+}

@@ -158,15 +158,18 @@ def worked_app(given: str | None, backend: str | None, settings: Settings) -> St
     return app
 
 
-def opened_app(given: str | None, place: str | None = None) -> Stepwell:
-    """An app over what is there, without workflows and without a worker. Looking never creates a database. `place` is
-    that of the user's app, which says where the runs are and how payloads are written; else it is the one that is set.
+def opened_app(given: str | None, place: str | None = None, *, creates: bool = False) -> Stepwell:
+    """An app over what is there, without workflows and without a worker. Looking never creates a database; `creates`
+    does. `place` is that of the user's app, which says where the runs are and how payloads are written; else it is the
+    one that is set.
     """
     settings = Settings.load()
     own = _app_at(place) if place is not None else _app_that_is_set(settings)
     url = backend_url(given, own, settings)
     path = sqlite_path(url)
-    if path is not None and not path.exists():
+    if creates:
+        make_home(url)
+    elif path is not None and not path.exists():
         raise CommandError(
             f"there is no database {path} (in {Path.cwd()}): run this where the runs were started, or give --backend "
             f"or STEPWELL_BACKEND, for example --backend sqlite:///{path.name}",
