@@ -6,7 +6,7 @@ import time
 from httpx import ASGITransport, AsyncClient
 from msgspec import Struct
 
-from stepwell import CodecError, Context, HookRequest, HookResponse, Secret, Stepwell, workflow
+from stepwell import CodecError, Context, HookRequest, HookResponse, Secret, Stepwell, step, workflow
 from stepwell.server import Server, ServerOptions
 from stepwell.server.signatures import sign
 
@@ -17,6 +17,12 @@ urls: dict[str, str] = {}
 class Order(Struct):
     id: int
     items: list[str]
+
+
+@step
+async def register(name: str, url: str) -> None:
+    """Tell the sender where to send to."""
+    urls[name] = url
 
 
 @workflow
@@ -40,14 +46,14 @@ async def orders(ctx: Context) -> list[int]:
 @workflow
 async def paid(ctx: Context) -> int:
     hook = await ctx.create_hook(Order, signed_by=Secret("shop"))  # by the rules of Standard Webhooks
-    urls["paid"] = hook.url
+    await register("paid", hook.url)
     return (await hook).id
 
 
 @workflow
 async def slash_command(ctx: Context) -> str:
     hook = await ctx.create_hook(HookRequest, methods=("GET", "POST"))
-    urls["command"] = hook.url
+    await register("command", hook.url)
     request = await hook
     return f"{request.header('x-team')} says {request.form()['text']} at {request.path}"
 
