@@ -25,8 +25,8 @@ from stepwell.server.routing import Routes
 from stepwell.server.sse import send_events
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _log = logging.getLogger("stepwell.server")
 _REQUEST_ID_MAX = 100

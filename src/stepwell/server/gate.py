@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from stepwell.server.access import Unauthorized
@@ -14,7 +14,7 @@ from stepwell.server.queries import TOKEN_PARAMETER, parsed_query, query_of
 if TYPE_CHECKING:
     from stepwell.server.application import Server
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class ClientGone(Exception):
