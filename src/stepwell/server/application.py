@@ -269,7 +269,9 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
 
     def _headers(self, answer: Answer, length: int) -> list[tuple[bytes, bytes]]:
-        headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        given = {name.lower(): text for name, text in answer.headers.items()}
+        merged = {"cache-control": "no-store", "x-content-type-options": "nosniff", **given}
+        headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in merged.items()]
         if answer.status != 204:
             headers += [
                 (b"content-type", answer.content_type.encode("latin-1")),
@@ -277,7 +279,6 @@ class _Exchange:
             ]
         if self._request_id:
             headers.append((b"x-request-id", self._request_id.encode("latin-1")))
-        headers += [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in answer.headers.items()]
         return headers
 
     # --- streams
