@@ -6,12 +6,14 @@ once and hurts no run. Who calls asks `is_on` first, so that a worker without ob
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 from stepwell.engine.driver import Driver
 from stepwell.engine.program import StepCommand
+from stepwell.errors import DefinitionError
 from stepwell.model.entries import Entry
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head
@@ -106,3 +108,17 @@ class Telemetry:
             self._told.add(id(observer))
             name = type(observer).__qualname__
             _log.warning("observer %s failed at %s; this is said once", name, event, exc_info=True)
+
+
+def tracing_observer(provider: Any = None, *, hides_texts: bool = False) -> Observer:
+    """Tells OpenTelemetry. `provider` is a `TracerProvider`; None or True: that of the process. With `hides_texts`,
+    messages and tracebacks of exceptions stay here: they may hold what a cipher keeps from the store."""
+    try:
+        tracing = importlib.import_module("stepwell.runtime.tracing")
+    except ImportError as error:
+        raise DefinitionError(f"traces need OpenTelemetry: pip install 'stepwell[otel]' ({error})") from None
+    given = None if provider is None or provider is True else provider
+    if given is not None and not hasattr(given, "get_tracer"):
+        raise DefinitionError(f"tracing={provider!r}: give True, or a TracerProvider of OpenTelemetry")
+    observer: Observer = tracing.Tracing(given, hides_texts=hides_texts)
+    return observer
