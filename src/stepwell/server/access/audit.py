@@ -86,9 +86,7 @@ class AuditLog:
         elif len(self._waiting) >= _ROOM:
             async with self._has_room:
                 await self._has_room.wait_for(lambda: len(self._waiting) < _ROOM)
-        _log.info("%s", msgspec.json.encode(entry).decode())
-        self._waiting.append(entry)
-        self._is_filled.set()
+        self._take(entry)
 
     # --- reading
 
@@ -179,9 +177,13 @@ class AuditLog:
         count = self._refusals.counted(now, at_end=self._is_closing)
         if count:
             id = self._client.backend.clock.random_bytes(8).hex()
-            entry = AuditEntry(id=id, at=now, who="stranger", action="refused calls", status=401, count=count)
+            self._take(AuditEntry(id=id, at=now, who="stranger", action="refused calls", status=401, count=count))
+
+    def _take(self, entry: AuditEntry) -> None:
+        if _log.isEnabledFor(logging.INFO):
             _log.info("%s", msgspec.json.encode(entry).decode())
-            self._waiting.append(entry)
+        self._waiting.append(entry)
+        self._is_filled.set()
 
     async def _sweep(self) -> None:
         """Once a day, delete what is too old."""
