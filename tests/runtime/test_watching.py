@@ -46,14 +46,14 @@ async def tells(ctx: Context) -> None:
 
 def test_a_follower_is_told_of_frames_without_asking_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
-    look = following._frames_after
+    look = following.frames_after
 
     async def counted(*args: object) -> object:
         nonlocal looks
         looks += 1
         return await look(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(following, "_frames_after", counted)
+    monkeypatch.setattr(following, "frames_after", counted)
 
     async def main() -> None:
         async with Stepwell("memory://", include=[echo, shout]) as app:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager, aclosing
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from stepwell.runtime.client import Client
 from stepwell.runtime.payloads import loaded_frames
 from stepwell.runtime.watching import TELL_FOR_S, WATCHERS, Watch, bell_of
 
+Numbered = tuple[int, Frame]
 _SOON = 0.02
 
 
@@ -31,20 +32,27 @@ class RunEvent(Struct, frozen=True):
 async def run_events(client: Client, run: RunId, *, follow: bool, after: int = 0) -> AsyncIterator[RunEvent]:
     """Entries of the frames after seq `after`; with `follow`, until the run's end is among them."""
     if not follow:
-        for seq, frame in (await _frames_after(client, run, after))[0]:
-            for entry in frame.entries:
-                yield RunEvent(seq, frame.at, entry)
+        frames = (await frames_after(client, run, after))[0]
+        for event in _events(frames):
+            yield event
         return
+    async with aclosing(run_frames(client, run, after=after)) as groups:
+        async for frames in groups:
+            for event in _events(frames):
+                yield event
+
+
+async def run_frames(client: Client, run: RunId, *, after: int = 0) -> AsyncGenerator[list[Numbered]]:
+    """The frames after seq `after` in groups, as they come, until the run's end is among them."""
     last = after
     async with _Following(client, run) as following:
         while True:
-            frames, is_over = await _frames_after(client, run, last)
+            frames, is_over = await frames_after(client, run, last)
             while True:
-                for seq, frame in frames:
-                    for entry in frame.entries:
-                        yield RunEvent(seq, frame.at, entry)
-                        is_over = is_over or isinstance(entry, Ended)
-                    last = seq
+                if frames:
+                    yield frames
+                    last, frame = frames[-1]
+                    is_over = is_over or isinstance(frame.entries[-1], Ended)
                 if is_over:
                     return
                 frames = await following.committed(last)
@@ -52,8 +60,10 @@ async def run_events(client: Client, run: RunId, *, follow: bool, after: int = 0
                     break
 
 
-async def _frames_after(client: Client, run: RunId, seq: int) -> tuple[list[tuple[int, Frame]], bool]:
-    """What is new, and whether the run has ended and nothing more will come."""
+async def frames_after(
+    client: Client, run: RunId, seq: int, *, limit: int | None = None
+) -> tuple[list[Numbered], bool]:
+    """What is new, at most `limit` frames of it, and whether the run has ended and nothing more will come."""
     wanted = Wanted(run, seq if seq > 0 else -1, MAX_SEQ)
     (loaded,) = await client.backend.store.load([wanted])
     if loaded is not None and loaded.frames and loaded.frames[0][0] > seq + 1:
@@ -61,9 +71,13 @@ async def _frames_after(client: Client, run: RunId, seq: int) -> tuple[list[tupl
         (loaded,) = await client.backend.store.load([Wanted(run, -1, MAX_SEQ)])
     if loaded is None:
         raise RunNotFoundError(f"there is no run {run} in {client.backend.url}")
-    frames = [item for item in loaded.frames if item[0] > seq]
-    is_over = loaded.head.is_terminal and loaded.head.seq <= max([seq, *(number for number, _ in frames)])
-    return await loaded_frames(client.backend.blobs, frames), is_over
+    bodies = [item for item in loaded.frames if item[0] > seq][:limit]
+    is_over = loaded.head.is_terminal and loaded.head.seq <= max([seq, *(number for number, _ in bodies)])
+    return await loaded_frames(client.backend.blobs, bodies), is_over
+
+
+def _events(frames: Iterable[Numbered]) -> Iterator[RunEvent]:
+    return (RunEvent(seq, frame.at, entry) for seq, frame in frames for entry in frame.entries)
 
 
 class _Following:
@@ -94,7 +108,7 @@ class _Following:
             task.cancel()
         await asyncio.wait(self._tasks)
 
-    async def committed(self, last: int) -> list[tuple[int, Frame]]:
+    async def committed(self, last: int) -> list[Numbered]:
         """Wait for the frames after seq `last`. None: they have to be looked for in the store."""
         while True:
             frames = [item for item in self._watch.take() if item[0] > last]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from msgspec import Raw, Struct
 
 from stepwell.model.ids import RunId
+from stepwell.model.runs import Head
 from stepwell.ports import Chunks
 from stepwell.runtime.chunks import Chunk, decode_chunk, directory_key, names_in, stream_key
 from stepwell.runtime.client import Client
 from stepwell.runtime.patience import delays
 
-_PAGE = 500
+PAGE = 500
 
 
 class StreamChunk(Struct, frozen=True, kw_only=True):
@@ -28,6 +29,36 @@ class StreamChunk(Struct, frozen=True, kw_only=True):
     restarts: bool = False
 
 
+class Reader:
+    """What one reader of a stream has seen, and so which chunks it is to see, and how.
+
+    `eras` are the last ones by source of the chunks before `known_until`: of those chunks, earlier eras do not count.
+    A reader who goes on somewhere (`is_resumed`) may have seen any source before: it is told of each first chunk of an
+    era as of a restart. If it was none, there is nothing to forget.
+    """
+
+    __slots__ = ("_eras", "_is_resumed", "_known_until", "_seen")
+
+    def __init__(self, known_until: int, eras: Mapping[str, str], *, is_resumed: bool = False) -> None:
+        self._known_until = known_until
+        self._eras = eras
+        self._is_resumed = is_resumed
+        self._seen: dict[str, str] = {}
+
+    def restarts(self, chunk: Chunk, index: int) -> bool | None:
+        """Whether the reader is to forget what it has of this source. None: this chunk does not count."""
+        source = chunk.source
+        if not source:
+            return False
+        if index < self._known_until and self._eras.get(source) != chunk.era:
+            return None
+        before = self._seen.get(source)
+        if before == chunk.era:
+            return False
+        self._seen[source] = chunk.era
+        return self._is_resumed and chunk.k == 0 if before is None else True
+
+
 async def read_stream(client: Client, run: RunId, name: str, *, start: int = 0) -> AsyncIterator[StreamChunk]:
     """Chunks from `start`, until the run has ended and all is read.
 
@@ -36,22 +67,26 @@ async def read_stream(client: Client, run: RunId, name: str, *, start: int = 0) 
     """
     key = stream_key(run, name)
     streams = client.backend.streams
-    last_eras = await _last_eras(client, key, start)
-    seen: dict[str, str] = {}
+    reader = Reader(*await last_eras(client, key, start))
     index = start
-    async with contextlib.aclosing(_changes(client, run, key)) as changes:
+    async with contextlib.aclosing(stream_changes(client, run, key)) as changes:
         async for is_last in changes:
             while True:
-                page: Chunks = await streams.read(key, index, _PAGE)
-                for offset, body in enumerate(page.items):
+                page: Chunks = await streams.read(key, index, PAGE)
+                for number, body in enumerate(page.items, page.next - len(page.items)):
                     chunk = decode_chunk(body)
-                    if _counts(chunk, index + offset, last_eras):
-                        yield _seen(chunk, index + offset, seen)
+                    if (restarts := reader.restarts(chunk, number)) is not None:
+                        yield seen_chunk(chunk, number, restarts=restarts)
                 index = page.next
                 if not page.items or page.closed:
                     break
             if is_last:
                 return
+
+
+def seen_chunk(chunk: Chunk, index: int, *, restarts: bool) -> StreamChunk:
+    """A chunk as a reader sees it."""
+    return StreamChunk(index=index, source=chunk.source, attempt=chunk.attempt, raw=chunk.value, restarts=restarts)
 
 
 async def streams_of(client: Client, run: RunId) -> list[str]:
@@ -60,11 +95,12 @@ async def streams_of(client: Client, run: RunId) -> list[str]:
     return await names_in(client.backend.streams, directory_key(run))
 
 
-async def _last_eras(client: Client, key: str, start: int) -> tuple[int, dict[str, str]]:
+async def last_eras(client: Client, key: str, start: int) -> tuple[int, dict[str, str]]:
+    """How far the stream goes now, and the last era of each source from `start` on."""
     eras: dict[str, str] = {}
     index = start
     while True:
-        page = await client.backend.streams.read(key, index, _PAGE)
+        page = await client.backend.streams.read(key, index, PAGE)
         for body in page.items:
             chunk = decode_chunk(body)
             eras[chunk.source] = chunk.era
@@ -73,27 +109,17 @@ async def _last_eras(client: Client, key: str, start: int) -> tuple[int, dict[st
             return index, eras
 
 
-def _counts(chunk: Chunk, index: int, last_eras: tuple[int, dict[str, str]]) -> bool:
-    known_until, eras = last_eras
-    return not chunk.source or index >= known_until or eras.get(chunk.source) == chunk.era
-
-
-def _seen(chunk: Chunk, index: int, seen: dict[str, str]) -> StreamChunk:
-    before = seen.get(chunk.source)
-    restarts = bool(chunk.source) and before is not None and before != chunk.era
-    seen[chunk.source] = chunk.era
-    return StreamChunk(index=index, source=chunk.source, attempt=chunk.attempt, raw=chunk.value, restarts=restarts)
-
-
-async def _settled(client: Client, run: RunId) -> None:
+async def settled(client: Client, run: RunId) -> Head:
     """Wait until the worker of an ended run has written the last chunks. If it has died, that takes a lease."""
     for delay in delays():
-        if (await client.head(run)).is_settled:
-            return
+        head = await client.head(run)
+        if head.is_settled:
+            return head
         await asyncio.sleep(delay)
+    raise AssertionError("the delays have no end")
 
 
-async def _changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool, None]:
+async def stream_changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool, None]:
     """Yields when the stream may have grown; True: the run has ended, so this is the last time."""
     rung = asyncio.Event()
 
@@ -110,7 +136,7 @@ async def _changes(client: Client, run: RunId, key: str) -> AsyncGenerator[bool,
             is_last = end.done()
             if is_last:
                 end.result()
-                await _settled(client, run)
+                await settled(client, run)
             yield is_last
             if not is_last:
                 with contextlib.suppress(TimeoutError):  # notices may be lost
