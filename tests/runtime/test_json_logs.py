@@ -142,6 +142,23 @@ def test_workers_may_end_in_any_order() -> None:
     assert logging.getLogRecordFactory() is before
 
 
+def test_many_workers_one_after_another_leave_nothing_while_one_stays() -> None:
+    before = logging.getLogRecordFactory()
+    with quiet_replay():
+        last = quiet_replay()
+        last.__enter__()
+        for _ in range(5):
+            worker = quiet_replay()
+            worker.__enter__()
+            last.__exit__(None, None, None)
+            last = worker
+        made = logging.getLogRecordFactory()
+        last.__exit__(None, None, None)
+
+    assert isinstance(made, QuietRecords)
+    assert made.make is before
+
+
 def test_who_else_makes_records_keeps_doing_so() -> None:
     before = logging.getLogRecordFactory()
     with quiet_replay():

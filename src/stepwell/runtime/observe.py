@@ -25,12 +25,12 @@ class QuietRecords:
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
         self.make = make
-        self.is_on = True
+        self.users = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         """As `logging.setLogRecordFactory` wants it."""
         record = self.make(*args, **kwargs)
-        if self.is_on:
+        if self.users:
             loop = _get_running_loop()
             if loop.__class__ is WorkflowLoop and loop.program.is_replaying:
                 record.levelno = _BELOW_ALL
@@ -40,16 +40,17 @@ class QuietRecords:
 @contextmanager
 def quiet_replay() -> Iterator[None]:
     """Log nothing on replay while a worker works. Workers may end in any order, and others may make records, too."""
-    quiet = QuietRecords(logging.getLogRecordFactory())
-    logging.setLogRecordFactory(quiet)
+    quiet = logging.getLogRecordFactory()
+    if not isinstance(quiet, QuietRecords):
+        quiet = QuietRecords(quiet)
+        logging.setLogRecordFactory(quiet)
+    quiet.users += 1
     try:
         yield
     finally:
-        quiet.is_on = False
-        make = logging.getLogRecordFactory()
-        while isinstance(make, QuietRecords) and not make.is_on:
-            make = make.make
-        logging.setLogRecordFactory(make)
+        quiet.users -= 1
+        if not quiet.users and logging.getLogRecordFactory() is quiet:
+            logging.setLogRecordFactory(quiet.make)
 
 
 @contextmanager
