@@ -67,7 +67,7 @@ class Due(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """Load `run` with its frames after seq `after` (`MAX_SEQ`: none) and its messages numbered above `mail`.
+    """Load `run` with its frames after seq `after` (`MAX_SEQ`: none) up to `until`, and its messages above `mail`.
 
     `after` below the head's `base` - 1 is raised to it, so that 0 means "this generation", frame `base` included;
     -1 means every frame since seq 1.
@@ -76,6 +76,7 @@ class Wanted(Struct, frozen=True):
     run: RunId
     after: int = 0
     mail: int = 0
+    until: int = MAX_SEQ
 
 
 class Mail(Struct, frozen=True):

@@ -18,6 +18,7 @@ from stepwell.errors import BackendError
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, Page, RunQuery
 from stepwell.ports import (
+    MAX_SEQ,
     Append,
     Appended,
     Backend,
@@ -241,6 +242,11 @@ class StreamsWithoutEnd(MemoryStreams):
         return replace(await super().read(stream, start, limit), closed=False)
 
 
+class LoadsToTheEnd(MemoryStore):
+    async def load(self, wanted: Sequence[Wanted]) -> list[Loaded | None]:
+        return await super().load([replace(want, until=MAX_SEQ) for want in wanted])
+
+
 class NeverRecovers(MemoryStore):
     """After a cut every call fails, for good."""
 
@@ -296,6 +302,7 @@ MISTAKES: list[tuple[type, type[Contract], str]] = [
     (PatternPrefixes, BlobsContract, "test_only_what_begins_with_a_prefix_is_deleted_whatever_it_holds"),
     (PartialStreams, StreamsContract, "test_a_refused_batch_leaves_none_of_its_chunks"),
     (StreamsWithoutEnd, StreamsContract, "test_a_closed_stream_has_an_end_and_takes_no_more"),
+    (LoadsToTheEnd, StoreContract, "test_no_frames_come_after_the_last_that_is_wanted"),
     (NeverRecovers, StoreContract, "test_each_reading_call_answers_right_after_a_cut"),
     (ForeignErrors, StoreContract, "test_each_reading_call_answers_right_after_a_cut"),
 ]

@@ -136,7 +136,7 @@ class Acts:
 
     async def _existing_child(self, act: StartChild, parent: Parent) -> Failure | None:
         """Created before by this same command, or an id that somebody else has."""
-        (loaded,) = await self._backend.store.load([Wanted(act.child, -1)])
+        (loaded,) = await self._backend.store.load([Wanted(act.child, -1, MAX_SEQ, until=1)])
         if loaded is not None and loaded.frames:
             entry = FrameCodec.decode(loaded.frames[0][1]).entries[0]
             if isinstance(entry, Created) and entry.parent is not None and entry.parent == parent:

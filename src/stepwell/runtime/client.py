@@ -110,7 +110,7 @@ class Client:
             for index, (run, present) in enumerate(zip(runs, answers, strict=True))
             if present is not None and present.created_at == run.head.created_at
         ]
-        wanted = [Wanted(runs[index].head.id, -1, MAX_SEQ) for index in doubtful]
+        wanted = [Wanted(runs[index].head.id, -1, MAX_SEQ, until=1) for index in doubtful]
         loaded = await self.repeated(lambda: store.load(wanted)) if doubtful else []
         for index, there in zip(doubtful, loaded, strict=True):
             if there is not None and there.frames[0][1] == runs[index].frames[0]:
@@ -197,10 +197,10 @@ class Client:
 
     async def created(self, run: RunId) -> Created | None:
         """The run's first entry."""
-        (loaded,) = await self.backend.store.load([Wanted(run, -1, MAX_SEQ)])
+        (loaded,) = await self.backend.store.load([Wanted(run, -1, MAX_SEQ, until=1)])
         if loaded is None:
             return None
-        frames = await loaded_frames(self.backend.blobs, loaded.frames[:1])
+        frames = await loaded_frames(self.backend.blobs, loaded.frames)
         entry = frames[0][1].entries[0]
         assert isinstance(entry, Created), "frame 1 holds it"
         return entry

@@ -44,7 +44,7 @@ async def find_hook(client: Client, token: str) -> FoundHook:
     parsed = parse_token(token)
     if parsed is None:
         return await _custom_hook(client, token)
-    loaded = await client.repeated(lambda: client.backend.store.load([Wanted(parsed.run, -1, MAX_SEQ)]))
+    loaded = await client.repeated(lambda: client.backend.store.load([Wanted(parsed.run, -1, MAX_SEQ, until=1)]))
     created = None if loaded[0] is None else FrameCodec.decode(loaded[0].frames[0][1]).entries[0]
     seed = created.seed if isinstance(created, Created) else _NO_SEED
     # Compared even if there is no run, so that the time it takes does not tell.

@@ -116,7 +116,7 @@ class MemoryStore:
         after = 0 if want.after < 0 else max(want.after, run.head.base - 1)
         count = len(run.frames)
         try:
-            frames = tuple((seq, run.frames[seq]) for seq in range(after + 1, count + 1))
+            frames = tuple((seq, run.frames[seq]) for seq in range(after + 1, min(count, want.until) + 1))
         except KeyError as hole:
             raise BackendError(f"the journal of run {want.run} has {count} frames, but not frame {hole}") from None
         inbox = run.inbox

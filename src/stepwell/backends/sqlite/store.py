@@ -109,7 +109,8 @@ class SqliteStore:
         if want.after < MAX_SEQ:
             after = 0 if want.after < 0 else max(want.after, head.base - 1)
             start = row[0] << SEQ_BITS
-            frames = tuple((pos & MAX_SEQ, body) for pos, body in _frames(connection, start | after, start | MAX_SEQ))
+            found = _frames(connection, start | after, start | want.until)
+            frames = tuple((pos & MAX_SEQ, body) for pos, body in found)
             if frames and frames[-1][0] != after + len(frames):
                 raise BackendError(
                     f"the journal of run {want.run} has a hole; the file {self._database.path} is damaged"

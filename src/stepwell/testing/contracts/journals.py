@@ -194,6 +194,13 @@ class LoadContract(Contract):
         assert (await loaded(backend, after=MAX_SEQ)).frames == ()
 
     @on_backend
+    async def test_no_frames_come_after_the_last_that_is_wanted(self, backend: Backend) -> None:
+        await created(backend, new_run("r", b"1", b"2", b"3"), new_run("s", b"4"))
+        wanted = [Wanted(RunId("r"), -1, until=1), Wanted(RunId("r"), 1, until=2), Wanted(RunId("r"), 2, until=1)]
+        found = await backend.store.load([*wanted, Wanted(RunId("r"), -1, until=9), Wanted(RunId("r"), until=0)])
+        assert [item and [seq for seq, _ in item.frames] for item in found] == [[1], [2], [], [1, 2, 3], []]
+
+    @on_backend
     async def test_a_new_generation_begins_at_its_base(self, backend: Backend) -> None:
         claim = await owned_run(backend)
         await backend.store.append([frame(2, b"2")])
