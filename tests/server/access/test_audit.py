@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from stepwell import Stepwell
-from stepwell.errors import DefinitionError
+from stepwell.errors import BackendError, DefinitionError
 from stepwell.server.access import Access, AuditEntry, AuditLog, Caller
 from stepwell.server.access.refusals import PER_ADDRESS, PER_MINUTE, Refusals
-from stepwell.testing.faults import NthCall
+from stepwell.testing.faults import Call, NthCall
 from tests.server.access.support import DAY_MS, Place, play
 
 TODAY, TOMORROW = "2026-01-01", "2026-01-02"  # where virtual time begins
@@ -286,11 +286,11 @@ def test_days_that_are_older_than_what_is_kept_go_and_no_others() -> None:
 
 def test_the_writer_deletes_once_a_day() -> None:
     async def test(place: Place) -> None:
-        async with place.server(audit_keep_days=2) as access:
+        async with place.server(audit_keep_days=1) as access:
             await act(access)
-            await asyncio.sleep(2 * DAY_MS / 1000)
-            assert await entries(access)
             await asyncio.sleep(DAY_MS / 1000 + 61)
+            assert await entries(access)
+            await asyncio.sleep(DAY_MS / 1000)
             assert not await entries(access)
 
     play(test)
@@ -314,5 +314,23 @@ def test_runs_of_a_namespace_that_is_called_like_it_do_not_come_near_it() -> Non
                 assert (await other.backend.streams.read(f"log/{TODAY}/acme", 0, 10)).items == ()
                 await other.backend.streams.delete("log/")
             assert len(await entries(access)) == 1
+
+    play(test)
+
+
+def test_old_entries_that_cannot_be_deleted_hold_up_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(place: Place) -> None:
+        async def no_deletes(call: Call) -> Any:
+            if call.name == "streams.delete":
+                raise BackendError("not now")
+            return await call.apply()
+
+        async with place.server(audit_keep_days=1) as access:
+            place.policy = no_deletes
+            await asyncio.sleep(100)
+            await act(access)
+            await asyncio.sleep(100)
+            assert len(await entries(access)) == 1
+            assert "could not be deleted: not now; tried again later" in caplog.text
 
     play(test)

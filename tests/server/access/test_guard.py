@@ -197,3 +197,16 @@ def test_a_policy_allows_no_more_than_it_says(policy: UrlPolicy, url: str, at: s
 def test_a_policy_that_makes_no_sense_is_told(options: dict[str, tuple[str, ...]], error: str) -> None:
     with pytest.raises(DefinitionError, match=error):
         UrlPolicy(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_the_table_of_addresses_has_them_all(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+def test_names_are_asked_of_the_system() -> None:
+    policy = UrlPolicy(hosts=("localhost",))
+    found = asyncio.run(checked_url("http://localhost/", policy=policy))
+    assert {"127.0.0.1", "::1"} & set(found.addresses)
+    with pytest.raises(UrlError, match="not public"):
+        asyncio.run(checked_url("http://localhost/", policy=UrlPolicy()))
