@@ -183,6 +183,11 @@ class Registry:
                 self._steps[step] = bound
             return bound
 
+    def undoing(self) -> frozenset[str]:
+        """The names of the steps that undo others, as far as those are known here."""
+        undos = [step.compensation for step in self._steps if step.compensation is not None]
+        return frozenset(undo.spec.name for undo in undos)
+
     def encode(self, value: Any, type: Any = Any, *, what: str = "value") -> Raw:
         """A payload; plain JSON types unless `type` is given."""
         return self.codec.typed(type).encode(value, where=what)

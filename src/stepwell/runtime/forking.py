@@ -101,7 +101,7 @@ class Forking:
             prefix = prefix if from_step is not None or edits else ()
         elif cut is Where.END:
             prefix = _begun(origin, prefix)
-        return await self._create(origin, prefix, id=id, suffix="fork")
+        return await self.create(origin, prefix, id=id, suffix="fork")
 
     async def retry(self, run: RunId, *, id: str | None) -> RunId:
         """A new run that begins with what was settled before the old one failed or was stopped."""
@@ -112,7 +112,7 @@ class Forking:
         if status == "completed":
             raise RunConflictError(f"run {run} completed, so there is nothing to retry; fork it from a step instead")
         prefix = unbegun(settled_prefix(origin.journal, Where.FAILURE, base=origin.base))
-        return await self._create(origin, prefix, id=id, suffix="retry")
+        return await self.create(origin, prefix, id=id, suffix="retry")
 
     async def origin(self, run: RunId) -> Origin:
         """The run's last generation. `RunNotFoundError`."""
@@ -132,7 +132,8 @@ class Forking:
 
     # --- making the run
 
-    async def _create(self, origin: Origin, prefix: tuple[Frame, ...], *, id: str | None, suffix: str) -> RunId:
+    async def create(self, origin: Origin, prefix: tuple[Frame, ...], *, id: str | None, suffix: str) -> RunId:
+        """A run like `origin`, which begins with `prefix`; without an `id`, `<id>-<suffix>`. `RunConflictError`."""
         await self._check_tokens(origin, prefix)
         number = 1
         while True:

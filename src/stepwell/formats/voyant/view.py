@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from stepwell.formats.voyant.faults import end_fault, run_fault, step_fault
@@ -32,6 +33,7 @@ from stepwell.model.entries import (
     Frame,
     Intended,
     MetadataChanged,
+    Pinned,
     Received,
     Sent,
     StepCompleted,
@@ -57,10 +59,20 @@ _STATUSES: Mapping[str, RecordStatus] = {
 
 
 class StreamItem(Struct, frozen=True):
-    """One chunk: its payload, and when it was sent, as far as that is known."""
+    """One chunk: its payload, the step that sent it ("" is the body), and when, as far as that is known."""
 
     value: Raw
+    source: str = ""
     at: int = 0
+
+
+class _Envelope(Struct, frozen=True):
+    """What a blueprint's node gave, as the journal has it."""
+
+    output: Raw = NULL
+
+
+_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class RunView(Struct, frozen=True, kw_only=True):
@@ -68,6 +80,7 @@ class RunView(Struct, frozen=True, kw_only=True):
 
     `opened` gives the JSON of a payload. `streams` are all chunks by name; without it, those that the journal holds.
     `undoing` are the names of the steps that undo others. `inherited` are the labels of the run that started it.
+    Custom hook tokens are shown if `shows_tokens`: who knows one can complete it.
     """
 
     head: Head
@@ -77,6 +90,7 @@ class RunView(Struct, frozen=True, kw_only=True):
     undoing: Collection[str] = ()
     inherited: Labels | None = None
     tenant: str = ""
+    shows_tokens: bool = True
     ext: Any = UNSET
 
 
@@ -94,7 +108,8 @@ class _Record:
         start, frames = _generation(view.frames)
         self.created = start if isinstance(start, Created) else start.created
         self.retries = 0 if isinstance(start, Created) else start.retries
-        self.waits = Waits(view.head.id, view.opened)
+        self.waits = Waits(view.head.id, view.opened, shows_tokens=view.shows_tokens)
+        self.is_graph = self.created.blueprint != NULL
         self.steps: dict[str, StepResult] = {}
         self.undone: dict[str, CompensationResult] = {}
         self.metadata = dict(self.created.metadata)
@@ -142,7 +157,9 @@ class _Record:
             self.changes += len(entry.values)
             self.metadata.update(entry.values)
         elif isinstance(entry, Sent):
-            self.sent.setdefault(entry.stream, []).append(StreamItem(entry.value, at))
+            self.sent.setdefault(entry.stream, []).append(StreamItem(entry.value, at=at))
+        elif isinstance(entry, Pinned):
+            self.is_graph = True
         elif isinstance(entry, Ended):
             self.ended = entry
 
@@ -152,7 +169,7 @@ class _Record:
         self.steps[entry.id] = StepResult(
             attempt=entry.attempt,
             status="ok" if is_ok else "err",
-            output=self._value(entry.value) if isinstance(entry, StepCompleted) else UNSET,
+            output=self._output(entry.value) if isinstance(entry, StepCompleted) else UNSET,
             error=UNSET if isinstance(entry, StepCompleted) else step_fault(entry.failure),
             started_at=at - entry.ms,
             finished_at=at,
@@ -163,6 +180,15 @@ class _Record:
                 finished_at=at,
                 error=UNSET if isinstance(entry, StepCompleted) else run_fault(entry.failure),
             )
+
+    def _output(self, raw: Raw) -> Any:
+        if not self.is_graph or raw == NULL:
+            return self._value(raw)
+        try:
+            output = _envelope(self.view.opened(raw)).output
+        except msgspec.DecodeError:  # what stands for a payload that cannot be opened
+            return self._value(raw)
+        return UNSET if output == NULL else plain(output)
 
     def _value(self, raw: Raw) -> Any:
         """A result: nothing and null are the same in Python, and nothing is what a function without one gives."""
@@ -263,14 +289,26 @@ class _Record:
         found: Mapping[str, Sequence[StreamItem]] = self.sent if self.view.streams is None else self.view.streams
         streams = {}
         for name, items in found.items():
+            own = iter(self.sent.get(name, ()))
             chunks = [
-                StreamChunk(stream_id=name, seq=seq, chunk=plain(self.view.opened(item.value)), at=item.at or self.at)
+                StreamChunk(
+                    stream_id=name, seq=seq, chunk=plain(self.view.opened(item.value)), at=self._sent_at(item, own)
+                )
                 for seq, item in enumerate(items, 1)
             ]
             if is_over:
                 chunks.append(StreamChunk(stream_id=name, seq=len(chunks) + 1, chunk=NULL, final=True, at=self.at))
             streams[name] = chunks
         return streams
+
+    def _sent_at(self, item: StreamItem, own: Iterator[StreamItem]) -> int:
+        """When a chunk was sent: the stream does not say, the journal does."""
+        if item.at:
+            return item.at
+        if item.source:
+            step = self.steps.get(item.source)
+            return self.at if step is None else step.finished_at
+        return next(own, StreamItem(NULL, at=self.at)).at
 
     def _parent(self) -> Any:
         parent = self.created.parent

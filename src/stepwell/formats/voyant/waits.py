@@ -7,7 +7,7 @@ is handed out first in, first out, so the k-th that is resolved is the k-th that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from msgspec import UNSET, Raw, UnsetType
@@ -40,11 +40,12 @@ def injection_id(fresh: str, *, is_early: bool, is_void: bool) -> MessageId:
 class Waits:
     """The waits of one generation of a run, as its entries tell of them."""
 
-    def __init__(self, run: RunId, opened: Any) -> None:
+    def __init__(self, run: RunId, opened: Callable[[Raw], Raw], *, shows_tokens: bool) -> None:
         self.resolved: dict[str, Resolution] = {}
         self.is_timed_out = False
         self._run = run
         self._opened = opened
+        self._shows_tokens = shows_tokens
         self._counts: dict[tuple[str, str], int] = {}
         self._subscribed: set[str] = set()
         self._tokens: dict[CommandId, str] = {}
@@ -58,7 +59,8 @@ class Waits:
             case Subscribe(event=event):
                 self._subscribed.add(event)
             case OpenHook(token=token):
-                self._tokens[entry.id] = token
+                if self._shows_tokens:
+                    self._tokens[entry.id] = token
             case StartChild() as act:
                 self._children[entry.id] = act
             case _:

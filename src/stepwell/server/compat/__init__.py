@@ -1,0 +1,1 @@
+"""The routes of the Voyant orchestrator: its clients work with this server as they are."""
