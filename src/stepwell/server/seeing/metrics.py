@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -23,6 +24,9 @@ from stepwell.server.problems import Problem
 from stepwell.server.seeing.seeing import Seeing
 
 _INFINITE = float("inf")
+_VERSION = re.compile(r"version=([^;,\s]*)")
+_NUMBERS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}")
+"""The library takes for granted that a version is one, and says it again in its answer."""
 
 
 class Families:
@@ -124,10 +128,8 @@ async def text_of(seeing: Seeing, accept: str) -> tuple[bytes, str]:
 
 
 def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
-    try:
-        return choose_encoder(accept)
-    except ValueError:  # a version that is none
-        return choose_encoder("")
+    versions = _VERSION.findall(accept)
+    return choose_encoder(accept if all(_NUMBERS.fullmatch(version) for version in versions) else "")
 
 
 def _shown(name: str, help: str, value: float) -> Gauge:
