@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from stepwell.server.access import Unauthorized
@@ -42,6 +43,8 @@ async def admit(server: Server, call: Call) -> None:
         await _enter_named(server, call)
     else:
         call.caller = await _caller(server, call, values)
+        if call.caller.kind == "open":
+            _check_origin(server, call)
         _check_scope(call)
         call.app = await server.app_of(call.caller.namespace)
     call.query = query_of(endpoint.query, values)
@@ -66,6 +69,32 @@ async def _caller(server: Server, call: Call, values: dict[str, list[str]]) -> A
     except Unauthorized as error:
         text = str(error)
         raise Problem(401, "unauthorized", text, headers={"www-authenticate": 'Bearer realm="stepwell"'}) from None
+
+
+def _check_origin(server: Server, call: Call) -> None:
+    """Without keys, any page in the developer's browser could ask: so only pages of this machine may, and only under a
+    name of this machine, which no other site's name can be bent to (DNS rebinding)."""
+    host = call.header("host")
+    if host is not None and not _is_loopback(host):
+        text = f"a server in dev mode answers as localhost, not as {host[:100]!r}; use keys to be reached by other names"
+        raise Problem(403, "forbidden", text)
+    origin = call.header("origin")
+    if origin is None or origin in server.options.cors_origins or "*" in server.options.cors_origins:
+        return
+    if not _is_loopback(origin.partition("://")[2]):
+        text = f"a server in dev mode does not answer pages of {origin[:100]!r}; list it in cors_origins"
+        raise Problem(403, "forbidden", text)
+
+
+def _is_loopback(authority: str) -> bool:
+    """Whether a host, maybe with a port, is this machine under a name that nobody else can give it."""
+    name = authority.rpartition("]")[0].removeprefix("[") if authority.startswith("[") else authority.partition(":")[0]
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_scope(call: Call) -> None:
