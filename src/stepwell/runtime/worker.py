@@ -39,6 +39,7 @@ from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.parked import ParkedDrivers
 from stepwell.runtime.patience import Trouble
 from stepwell.runtime.payloads import loaded_frames, loaded_mail
+from stepwell.runtime.presence import keep_presence
 from stepwell.runtime.renewal import Renewer
 from stepwell.runtime.steps import StepRunner
 from stepwell.runtime.storeclock import StoreClock
@@ -133,6 +134,7 @@ class Worker:
         topics |= {f"worker:{identity}": self._look_for_mail, WATCHERS: self._teller.wanted}
         self.listeners = [self.spawn(self._listen(listen(topic), ring)) for topic, ring in topics.items()]
         self.looked_at = self.clock.monotonic()
+        self.spawn(keep_presence(self))
         self.main = asyncio.get_running_loop().create_task(self._work(), name="stepwell worker")
 
     async def stop(self, *, grace_ms: int | None = None) -> None:

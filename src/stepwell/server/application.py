@@ -15,13 +15,16 @@ from typing import Any
 
 from stepwell.errors import StepwellError
 from stepwell.runtime.app import Stepwell
+from stepwell.runtime.logs import REQUEST_ID
 from stepwell.server.access import Access
 from stepwell.server.catalogue import ENDPOINTS
 from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream, encoded
+from stepwell.server.feeds import Feeds
 from stepwell.server.gate import ClientGone, admit, check_headers, read_body
 from stepwell.server.options import ServerOptions
 from stepwell.server.problems import JSON_TYPE, PROBLEM_TYPE, Problem, problem_of
 from stepwell.server.routing import Routes
+from stepwell.server.seeing import Seeing
 from stepwell.server.sse import send_events
 
 Scope = MutableMapping[str, Any]
@@ -42,10 +45,11 @@ class Server:
         self.app = app
         self.options = options
         self.routes = Routes(ENDPOINTS)
+        self.feeds = Feeds()
         self.streams = 0
         self.in_flight = 0
         self.is_draining = False
-        self.observe_request: Callable[[str, str, int, float], None] | None = None
+        self.seeing = Seeing(self)
         self._access: Access | None = None
         self._opening = asyncio.Lock()
         self._with_worker = worker
@@ -68,9 +72,12 @@ class Server:
             if self._access is not None:
                 return
             stack = AsyncExitStack()
+            stack.push_async_callback(self.feeds.aclose)
             access = await stack.enter_async_context(
                 Access.open(self.app, dev=self.options.dev, audit_keep_days=self.options.audit_keep_days)
             )
+            self.seeing.begin()
+            self.seeing.watch(self.app)
             self._request_prefix = self.app.backend.clock.random_bytes(6).hex()
             self.app.on_close(self._closing(stack))
             self._access = access
@@ -112,7 +119,11 @@ class Server:
 
     async def app_of(self, namespace: str) -> Stepwell:
         """The app of a namespace, with a worker if this server has one."""
-        app = self.app if namespace == self.app.namespace else self.app.in_namespace(namespace)
+        if namespace == self.app.namespace:
+            app = self.app
+        else:
+            app = self.app.in_namespace(namespace)
+            self.seeing.watch(app)
         if self._with_worker:
             app.ensure_worker(True)
         return app
@@ -158,8 +169,9 @@ class Server:
         finally:
             self.in_flight -= 1
             self._check_drained()
-            if self.observe_request is not None and exchange.status:
-                self.observe_request(exchange.route, scope["method"], exchange.status, clock() - begun)
+            if exchange.status:
+                seconds = clock() - begun
+                self.seeing.metrics.observe_request(exchange.route, scope["method"], exchange.status, seconds)
 
     def new_request_id(self) -> str:
         """An id for a request that came without one."""
@@ -219,6 +231,7 @@ class _Exchange:
         self.route = endpoint.path
         call = self._call = Call(server, endpoint, scope, path)
         call.request_id = self._request_id = _request_id(call) or server.new_request_id()
+        REQUEST_ID.set(call.request_id)
         if server.is_draining and endpoint.scope is not None:
             raise Problem(503, "draining", "this server is stopping; try again", headers={"retry-after": "1"})
         await admit(server, call)
@@ -287,7 +300,7 @@ class _Exchange:
         server = self._server
         if server.streams >= server.options.max_streams:
             text = f"{server.options.max_streams} event streams are open; try again later"
-            await _close(answer)
+            await answer.events.aclose()
             await self._reply(self._problem(Problem(503, "too_many_streams", text, headers={"retry-after": "5"})))
             return
         await self._audit(200)
@@ -301,7 +314,7 @@ class _Exchange:
             headers = [item for item in self._headers(shape, 0) if item[0] != b"content-length"]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             if self._scope["method"] == "HEAD":
-                await _close(answer)
+                await answer.events.aclose()
             else:
                 await send_events(answer.events, self._send, ping=server.options.ping, gone=gone)
             await self._send({"type": "http.response.body", "body": b""})
@@ -329,17 +342,11 @@ async def _opened(server: Server) -> None:
     await server.open()
 
 
-async def _close(answer: EventStream) -> None:
-    close = getattr(answer.events, "aclose", None)
-    if close is not None:
-        await close()
-
-
 def _path(scope: Scope) -> str:
     """The path within this application, which may be mounted below another."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
-    return path.removeprefix(root) or "/" if root and path.startswith(f"{root}/") or path == root else path
+    return path.removeprefix(root) or "/" if (root and path.startswith(f"{root}/")) or path == root else path
 
 
 def _is_on_run(path: str) -> bool:
