@@ -398,3 +398,14 @@ def test_nothing_is_kept_of_runs_that_have_been_let_go(stepwell: StepwellTest) -
     stepwell.run_sync(parent)
 
     assert (tracing._traces, tracing._attempts) == ({}, {})
+
+
+def test_the_app_has_an_option_for_it() -> None:
+    seen = Seen()
+
+    async def main() -> None:
+        async with Stepwell("memory://", include=[instruments, instrumented, in_a_thread], tracing=seen.provider) as app:
+            await (await app.start(instruments)).result()
+
+    asyncio.run(main())
+    assert seen.named("activation instruments")

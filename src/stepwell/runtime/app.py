@@ -34,6 +34,7 @@ from stepwell.runtime.runs import Runs
 from stepwell.runtime.sealing import sealed_backend
 from stepwell.runtime.siblings import Siblings
 from stepwell.runtime.sync import SyncStepwell
+from stepwell.runtime.telemetry import tracing_observer
 from stepwell.runtime.worker import Worker
 from stepwell.runtime.working import WorkerHandle, WorkerKeywords, by_type, secret_provider, worker_options
 
@@ -79,7 +80,8 @@ class AppKeywords(TypedDict, total=False):
     every node of every blueprint; the first of several is the outermost. `event_sinks` are functions, async or not,
     that are told, soon after and at least once, what happens in blueprints' runs on this app's worker. `namespace`
     keeps the app's runs, and all that is theirs, apart from those of other namespaces of the same backend; `codec` may
-    be a function from namespace to codec, so that each has its own key.
+    be a function from namespace to codec, so that each has its own key. `tracing` tells OpenTelemetry of runs: True, or
+    a `TracerProvider`; it needs `stepwell[otel]`.
     """
 
     include: Iterable[object]
@@ -93,6 +95,7 @@ class AppKeywords(TypedDict, total=False):
     clock: Clock | None
     worker_options: WorkerOptions
     namespace: str
+    tracing: bool | Any
 
 
 class Stepwell:
@@ -126,6 +129,8 @@ class Stepwell:
         self._resources: dict[type, Any] = {}
         self._entered = 0
         self.hub = Hub()
+        if tracing := options.get("tracing"):
+            self.hub.telemetry.add(tracing_observer(tracing, hides_texts=codec.cipher is not None))
 
     # --- life
 
