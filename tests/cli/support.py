@@ -97,7 +97,7 @@ class Shell:
             check=False,
         )
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
+    def begin(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command, and do not wait."""
         return subprocess.Popen(
             self._command(words),
@@ -107,6 +107,7 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            **options,
         )
 
     def json(self, *words: str) -> Any:

@@ -45,9 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _call(code: str, arguments: object) -> int:
     import asyncio
 
-    module, _, name = code.partition(":")
-    function = getattr(importlib.import_module(module), name)
-    result: int = asyncio.run(function(arguments))
+    place, _, name = code.partition(":")
+    module = importlib.import_module(place)
+    own_loop = getattr(module, "loop_factory", None)
+    with asyncio.Runner(loop_factory=own_loop and own_loop()) as runner:
+        result: int = runner.run(getattr(module, name)(arguments))
     return result
 
 

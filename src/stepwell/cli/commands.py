@@ -18,6 +18,7 @@ from stepwell.cli.options import (
     reason,
     run_id,
     runs,
+    serving,
     target,
     worker,
 )
@@ -70,6 +71,13 @@ COMMANDS = (
             config,
             backend,
         ),
+    ),
+    Command(
+        "serve",
+        "stepwell.cli.serve:serve",
+        "serve the HTTP API, and work on runs, until SIGTERM or Ctrl-C",
+        "stepwell serve orders.py --port 7788",
+        (target, serving, worker, logging, config, backend),
     ),
     Command(
         "runs list",

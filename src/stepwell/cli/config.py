@@ -25,7 +25,6 @@ from stepwell.cli.settings import SETTINGS, Setting
 from stepwell.cli.values import encoded
 from stepwell.errors import DefinitionError
 from stepwell.model.durations import duration_ms
-from stepwell.runtime.working import WorkerKeywords
 
 _FILE, _PROJECT = "stepwell.toml", "pyproject.toml"
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
@@ -57,6 +56,11 @@ class Settings:
             raise CommandError(f"there is no configuration file {named} (in {Path.cwd()})")
         found = {} if path is None else dict(_from_file(path))
         return cls(found | dict(_from_environment(environment)))
+
+    def over(self, flags: Mapping[str, Any]) -> Settings:
+        """The same under flags, by the keys of their settings; None is a flag that was not given."""
+        given = {key: Found(value, _BY_KEY[key].flag) for key, value in flags.items() if value is not None}
+        return Settings({**self._found, **given})
 
     def get(self, key: str, flag: Any = None) -> Any:
         """The flag if it was given, else what is set, else the default."""
@@ -93,15 +97,16 @@ async def config(arguments: Namespace) -> int:
     return DONE
 
 
-def worker_keywords(settings: Settings, arguments: Namespace) -> WorkerKeywords:
-    """The options of a worker: what is set, and the flags over it."""
-    keywords: Any = settings.given("worker")
-    if arguments.queues is not None:
-        keywords["queues"] = [queue.strip() for queue in arguments.queues.split(",") if queue.strip()]
-    if arguments.concurrency is not None:
-        keywords["concurrency"] = arguments.concurrency
-    checked: WorkerKeywords = keywords
-    return checked
+def worker_flags(arguments: Namespace) -> dict[str, Any]:
+    """What a command line says of an app, its backend and its worker."""
+    queues = arguments.queues
+    return {
+        "app": arguments.target,
+        "backend": arguments.backend,
+        "log_format": arguments.log_format,
+        "worker.queues": queues and tuple(queue.strip() for queue in queues.split(",") if queue.strip()),
+        "worker.concurrency": arguments.concurrency,
+    }
 
 
 def without_password(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks to stop, the second leaves at once. On every platform."""
+"""Ctrl-C and SIGTERM: the first asks to stop, the last of a few leaves at once. On every platform."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While entered, SIGINT and SIGTERM set `asked`; when they come again, the process ends there and then.
-
-    That is safe at any moment: it is what a crash does.
+    """While entered, SIGINT and SIGTERM set `asked`, then `hurried`; the one with number `leaves_at` ends the process
+    there and then. That is safe at any moment: it is what a crash does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, leaves_at: int = 2) -> None:
         self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+        self._leaves_at = leaves_at
         self._before: dict[int, Any] = {}
         self._count = 0
 
@@ -28,9 +29,9 @@ class Interrupts:
 
         def interrupted(*_: object) -> None:
             self._count += 1
-            if self._count > 1:
+            if self._count >= self._leaves_at:
                 os._exit(PARKED)
-            loop.call_soon_threadsafe(self.asked.set)
+            loop.call_soon_threadsafe((self.asked if self._count == 1 else self.hurried).set)
 
         for number in _SIGNALS:
             self._before[number] = signal.signal(number, interrupted)

@@ -38,6 +38,30 @@ def worker(parser: Parser) -> None:
     parser.add_argument("--concurrency", type=int, metavar="N", help="how many runs to hold at a time")
 
 
+def serving(parser: Parser) -> None:
+    parser.add_argument("--host", metavar="H", help="the address to listen on (default 127.0.0.1; 0.0.0.0: all)")
+    parser.add_argument("--port", type=int, metavar="N", help="the port (default 7788; 0: a free one)")
+    parser.add_argument("--dev", action="store_true", help="ask nobody for a key; only on this machine's own address")
+    parser.add_argument("--worker", action=argparse.BooleanOptionalAction, help="whether to work on runs, too")
+    parser.add_argument(
+        "--namespace",
+        dest="served",
+        action="append",
+        metavar="NAME",
+        help="serve this namespace from the beginning, not only when a key names it; repeat it for more",
+    )
+    parser.add_argument(
+        "--cors-origin", action="append", metavar="ORIGIN", help="let web pages from there ask; repeat it for more"
+    )
+    parser.add_argument(
+        "--behind-proxy", action="append", metavar="ADDRESS", help="believe what this proxy says of its clients"
+    )
+    parser.add_argument("--access-log", action="store_true", default=None, help="log each request")
+    parser.add_argument("--fd", type=int, metavar="N", help="take connections from this open socket")
+    parser.add_argument("--ready-fd", type=int, metavar="N", help="write a line of JSON there when it answers")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+
+
 def json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 

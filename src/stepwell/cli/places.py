@@ -140,15 +140,15 @@ def make_home(url: str) -> None:
         ignore.write_text("*\n", encoding="utf-8")
 
 
-def worked_app(given: str | None, backend: str | None, settings: Settings) -> Stepwell:
-    """The app to work for, not yet open: of this place, else the one that is set; a file with workflows makes one."""
-    target = settings.get("app", given)
+def worked_app(settings: Settings) -> Stepwell:
+    """The app to work for, not yet open; a file with workflows makes one."""
+    target = settings.get("app")
     if not target:
         raise CommandError("name the app, as MODULE:app or FILE.py, or set `app` in stepwell.toml")
     place, name = split_target(target)
     module = load_module(place)
     app = app_of(module, name)
-    url = backend_url(backend, app, settings)
+    url = backend_url(None, app, settings)
     if app is None:
         if not definitions_of(module):
             raise CommandError(f"{module.__name__} has neither an app nor a workflow; write MODULE:app")

@@ -7,20 +7,22 @@ import contextlib
 import os
 from argparse import Namespace
 from collections import Counter
+from typing import cast
 
-from stepwell.cli.config import Settings, worker_keywords
+from stepwell.cli.config import Settings, worker_flags
 from stepwell.cli.console import begin_logging, note
 from stepwell.cli.places import worked_app
 from stepwell.cli.problems import DONE
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
+from stepwell.runtime.working import WorkerKeywords
 
 
 async def worker(arguments: Namespace) -> int:
     """Work until SIGTERM or Ctrl-C, then drain."""
-    settings = Settings.load(arguments.config)
-    app = worked_app(arguments.target, arguments.backend, settings)
-    begin_logging(settings.get("log_format", arguments.log_format))
+    settings = Settings.load(arguments.config).over(worker_flags(arguments))
+    app = worked_app(settings)
+    begin_logging(settings.get("log_format"))
     ended: Counter[str] = Counter()
     on_ended = app.hub.on_ended
 
@@ -35,7 +37,7 @@ async def worker(arguments: Namespace) -> int:
         note(f"worker {os.getpid()} on {app.backend.url}: {kinds}; Ctrl-C or SIGTERM drains")
         reporter = asyncio.create_task(_report(ended))
         try:
-            await app.worker(**worker_keywords(settings, arguments)).run()
+            await app.worker(**cast(WorkerKeywords, settings.given("worker"))).run()
         finally:
             reporter.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -33,10 +33,14 @@ class Siblings:
         self._apps[namespace] = app  # the last is the one that was asked for last
         return app
 
+    def apps(self) -> list[Stepwell]:
+        """Those that are open."""
+        return list(self._apps.values())
+
     async def close(self) -> None:
         """Stop their workers, and close them."""
-        apps, self._apps = list(self._apps.values()), {}
-        await asyncio.gather(*self._closing, *map(_closed, apps))
+        await asyncio.gather(*self._closing, *map(_closed, self.apps()))
+        self._apps.clear()
 
     def _close_one(self) -> None:
         idle = next((name for name, app in self._apps.items() if _is_idle(app)), None)

@@ -115,6 +115,20 @@ def worker_options(base: WorkerOptions, options: WorkerKeywords) -> WorkerOption
     return structs.replace(base, **changes)
 
 
+def configure_worker(app: Stepwell, wants: bool, options: WorkerKeywords) -> None:
+    """Before the app is opened: whether it has a worker, and how that works. Its namespaces have the same."""
+    changed = worker_options(app._worker_options, options)
+    app._wants_worker, app._worker_options = wants, changed
+    app._options = {**app._options, "worker": wants, "worker_options": changed}
+
+
+def hurry_workers(app: Stepwell) -> None:
+    """The workers of the app and of its namespaces, if they are stopping: wait for no step any longer."""
+    for one in (app, *(() if app._siblings is None else app._siblings.apps())):
+        if one._worker is not None and one._worker.is_stopping:
+            one._worker.hurry()
+
+
 def by_type(resources: Any) -> dict[type, Any]:
     """What a lifespan yields, as steps ask for it."""
     if resources is None:

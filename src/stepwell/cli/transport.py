@@ -1,0 +1,167 @@
+"""The HTTP server below the application: uvicorn, with bounds on the heads of requests, and signals that are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from stepwell.cli.config import Settings
+from stepwell.server import Server
+
+_log = logging.getLogger("stepwell.requests")
+_LINE_MAX = 16_384
+_SECRET = re.compile(r"(/(?:hooks|tokens)/).+")
+"""What lets in who knows it is not for logs."""
+_TEXT = b"the head of the request is too long"
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+    b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
+)
+
+
+class Http(uvicorn.Server):
+    """uvicorn for a `Server`. `started_up` is set when it takes connections."""
+
+    def __init__(self, server: Server, settings: Settings) -> None:
+        self.application = server
+        self.started_up = asyncio.Event()
+        super().__init__(_config(server, settings))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        await super().startup(sockets)
+        self.started_up.set()
+
+    def stop(self) -> None:
+        """Take nothing more, end event streams, answer what has been asked."""
+        self.application.drain()
+        self.should_exit = True
+
+    def hurry(self) -> None:
+        """Wait for no answer any longer."""
+        self.force_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the command."""
+        yield
+
+
+def _config(server: Server, settings: Settings) -> uvicorn.Config:
+    proxies = settings.get("server.behind_proxy")
+    config = _Config(
+        _AccessLog(server) if settings.get("server.access_log") else server,
+        http=bounded(AutoHTTPProtocol),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        server_header=False,
+        backlog=settings.get("server.backlog"),
+        timeout_keep_alive=settings.get("server.keep_alive"),
+        timeout_graceful_shutdown=math.ceil(server.options.drain),
+    )
+    config.head_max = 2 * server.options.max_headers + _LINE_MAX
+    config.head_timeout = settings.get("server.header_timeout")
+    return config
+
+
+class _Config(uvicorn.Config):
+    head_max: int
+    head_timeout: float
+
+
+def bounded(parser: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+    """A protocol of uvicorn that ends connections on which the head of a request comes too late, or is too long."""
+    return type("Bounded", (_Bounds, parser), {})
+
+
+class _Bounds(asyncio.Protocol):
+    """In front of a protocol of uvicorn.
+
+    A head is what comes before there is a new `cycle`, while none waits for its body. Of the parsers, one has no bound.
+    """
+
+    config: _Config
+    cycle: Any
+    transport: Any
+    _head = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        is_head = before is None or not before.more_body
+        if is_head and self._head_timer is None:
+            self._expect_head()
+        super().data_received(data)
+        if self.cycle is not before:
+            self._forget_head()
+        elif is_head:
+            self._head += len(data)
+            if self._head > self.config.head_max and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def _expect_head(self) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(self.config.head_timeout, self._head_is_late)
+
+    def _forget_head(self) -> None:
+        self._head = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+# --- the log of requests
+
+_Message = MutableMapping[str, Any]
+
+
+class _AccessLog:
+    """Says what was asked, without what came after `?` and without tokens in the path."""
+
+    def __init__(self, application: Server) -> None:
+        self._application = application
+
+    async def __call__(
+        self, scope: _Message, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        begun, status = clock(), 0
+
+        async def noting(message: _Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._application(scope, receive, noting)
+        finally:
+            took = (clock() - begun) * 1000
+            address = (scope.get("client") or ("-",))[0]
+            path = _SECRET.sub(r"\1***", scope["path"])
+            _log.info("%s %s %s %s %.1f ms", address, scope["method"], path, status or "-", took)
