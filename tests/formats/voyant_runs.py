@@ -116,6 +116,11 @@ async def issue(ctx: Context, booking: Any = None) -> Any:
     return {"loaded": loaded, "paid": got, "by": by}
 
 
+@workflow(id="listening")
+async def listening(ctx: Context) -> Any:
+    return await ctx.receive(paid)
+
+
 @workflow(id="approval")
 async def approval(ctx: Context) -> Any:
     return await ctx.receive(approve)
@@ -210,6 +215,7 @@ FLOWS = [
     typed,
     charging,
     issue,
+    listening,
     approval,
     patient,
     tokens,

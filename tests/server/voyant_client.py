@@ -51,7 +51,7 @@ def served(body: Callable[[Client], Coroutine[Any, Any, T]], *, options: dict[st
     async def main() -> T:
         server = Server(world.app, ServerOptions(**{"dev": True, **(options or {})}))
         transport = httpx.ASGITransport(server, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://stepwell.test") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return await body(Client(world, http, server))
 
     return world.drive(main)
