@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import run
 
 from stepwell import Context, Stepwell, workflow
-from stepwell.runtime.presence import MISSES, TTL_MS, WorkerInfo, keep_presence, workers
+from stepwell.runtime.presence import EVERY_MS, MISSES, WorkerInfo, keep_presence, workers
 from stepwell.testing import VirtualClock, VirtualLoop
 
 
@@ -33,8 +33,7 @@ async def announced(app: Stepwell, n: int) -> list[WorkerInfo]:
 def test_a_worker_says_who_it_is_and_takes_it_back_when_it_stops(url: str) -> None:
     async def go() -> tuple[list[WorkerInfo], list[WorkerInfo]]:
         async with Stepwell(url, include=[something]) as app:
-            async with app.worker(queues=["mail"], concurrency=7) as worker:
-                worker.spawn(keep_presence(worker))
+            async with app.worker(queues=["mail"], concurrency=7):
                 there = await announced(app, 1)
                 identity = app.backend.store.identity
                 assert there[0].identity == identity
@@ -50,7 +49,7 @@ def test_a_worker_says_who_it_is_and_takes_it_back_when_it_stops(url: str) -> No
 def test_several_workers_have_a_slot_each(url: str) -> None:
     async def go() -> int:
         async with Stepwell(url) as app, app.worker() as worker:
-            for _ in range(3):
+            for _ in range(2):
                 worker.spawn(keep_presence(worker))
             return len(await announced(app, 3))
 
@@ -66,12 +65,10 @@ def virtual(steps: object) -> None:
 
 def test_an_announcement_is_kept_alive_for_as_long_as_the_worker_lives() -> None:
     async def go(clock: VirtualClock) -> None:
-        async with Stepwell("memory://", clock=clock) as app, app.worker() as worker:
-            task = worker.spawn(keep_presence(worker))
-            await asyncio.sleep(10 * TTL_MS / 1000)
-            assert len(await workers(app.backend)) == 1
-            task.cancel()
-            await asyncio.wait([task])
+        async with Stepwell("memory://", clock=clock) as app:
+            async with app.worker():
+                await asyncio.sleep(30 * EVERY_MS / 1000)
+                assert len(await workers(app.backend)) == 1
             assert await workers(app.backend) == []
 
     virtual(go)
@@ -79,17 +76,15 @@ def test_an_announcement_is_kept_alive_for_as_long_as_the_worker_lives() -> None
 
 def test_an_announcement_that_nobody_keeps_ends_by_itself_and_another_worker_may_have_its_slot() -> None:
     async def go(clock: VirtualClock) -> None:
-        async with Stepwell("memory://", clock=clock) as app, app.worker() as worker:
+        async with Stepwell("memory://", clock=clock) as app:
             keys = app.backend.coordination
-            task = worker.spawn(keep_presence(worker))
-            await announced(app, 1)
-            clock.advance("1m")  # the machine slept
-            await keys.set_if_not_exist("worker/0", "somebody else")
-            await asyncio.sleep(30)
-            assert await keys.get("worker/0") == "somebody else"
-            assert len(await workers(app.backend)) == 1
-            task.cancel()
-            await asyncio.wait([task])
+            async with app.worker():
+                await announced(app, 1)
+                clock.advance("1m")  # the machine slept
+                await keys.set_if_not_exist("worker/0", "somebody else")
+                await asyncio.sleep(30)
+                assert await keys.get("worker/0") == "somebody else"
+                assert len(await workers(app.backend)) == 1
             assert await keys.get("worker/0") == "somebody else"
 
     virtual(go)
@@ -97,9 +92,8 @@ def test_an_announcement_that_nobody_keeps_ends_by_itself_and_another_worker_may
 
 def test_readers_look_past_gaps_but_not_for_ever() -> None:
     async def go() -> list[bool]:
-        async with Stepwell("memory://") as app, app.worker() as worker:
+        async with Stepwell("memory://") as app, app.worker():
             keys = app.backend.coordination
-            worker.spawn(keep_presence(worker))
             await announced(app, 1)
             value = await keys.get("worker/0")
             assert value is not None

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 SLOTS = 256
 MISSES = 16
 """So many empty slots in a row, and a reader stops."""
-TTL_MS = 30_000
-EVERY_S = 10.0
+EVERY_MS = 10_000
+"""How often an announcement is renewed, unless its worker looks for runs more seldom than that."""
+LASTS = 3
+"""So many times as long it lasts."""
 TASK_NAME = "stepwell presence"
 _WORKFLOWS_MAX = 200
 
@@ -70,17 +72,19 @@ async def keep_presence(worker: Worker) -> None:
         task.set_name(TASK_NAME)
     coordination = worker.backend.coordination
     value = msgspec.json.encode(info_of(worker)).decode()
+    every_ms = max(EVERY_MS, worker.options.poll_ms)
+    ttl_ms = LASTS * every_ms
     slot: int | None = None
     try:
         while True:
             try:
-                if slot is not None and not await _keep(worker.backend, slot, value):
+                if slot is not None and not await _keep(worker.backend, slot, value, ttl_ms):
                     slot = None
                 if slot is None:
-                    slot = await _claim(worker.backend, value)
+                    slot = await _claim(worker.backend, value, ttl_ms)
             except BackendError:
                 pass  # who works with this backend says so; this is tried again
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(every_ms / 1000)
     finally:
         if slot is not None:
             try:
@@ -105,17 +109,17 @@ def info_of(worker: Worker) -> WorkerInfo:
     )
 
 
-async def _claim(backend: Backend, value: str) -> int | None:
+async def _claim(backend: Backend, value: str, ttl_ms: int) -> int | None:
     for slot in range(SLOTS):
-        if await backend.coordination.set_if_not_exist(_key(slot), value, ttl_ms=TTL_MS):
+        if await backend.coordination.set_if_not_exist(_key(slot), value, ttl_ms=ttl_ms):
             return slot
     return None
 
 
-async def _keep(backend: Backend, slot: int, value: str) -> bool:
+async def _keep(backend: Backend, slot: int, value: str, ttl_ms: int) -> bool:
     """False: it ended while this worker, or the backend, stood still. Somebody else may have it by now."""
     keys = backend.coordination
-    return await keys.get(_key(slot)) == value and await keys.extend_ttl(_key(slot), TTL_MS)
+    return await keys.get(_key(slot)) == value and await keys.extend_ttl(_key(slot), ttl_ms)
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
