@@ -8,6 +8,7 @@ StepwellError(Exception)
 ├── RunNotFoundError          no run has this id
 ├── RunClosedError            the run has ended, so it takes no more messages
 ├── HookError                 a hook token is unknown, taken or already used
+├── AccessError               a server does not know the key, or the key may not do that
 ├── DefinitionError           wrong before anything ran: a decorator, an option, a missing type
 │   ├── BlueprintError        a blueprint that is malformed or cannot be run as it stands
 │   ├── CodecError            a value that does not fit its type or cannot round-trip
@@ -104,6 +105,10 @@ class RunClosedError(StepwellError):
 
 class HookError(StepwellError):
     """A hook token that is malformed, unknown, already used, or held by another run."""
+
+
+class AccessError(StepwellError):
+    """A server did not let the caller do it: the key is missing, unknown or expired, or lacks a scope."""
 
 
 class DefinitionError(StepwellError):
