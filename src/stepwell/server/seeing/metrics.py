@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -18,7 +19,8 @@ from stepwell.runtime.backlog import Backlog
 from stepwell.runtime.metrics import Counter, Family, Gauge, Histogram
 from stepwell.runtime.patience import Trouble
 from stepwell.runtime.worker import Worker
-from stepwell.server.access.scopes import Caller, Scope
+from stepwell.server.access import Unauthorized
+from stepwell.server.access.scopes import Scope
 from stepwell.server.endpoints import Answer, Call, Endpoint
 from stepwell.server.problems import Problem
 from stepwell.server.seeing.seeing import Seeing
@@ -144,16 +146,26 @@ def _summed(name: str, help: str, value: float) -> Counter:
     return counter
 
 
-def _may_see(caller: Caller, scope: Scope) -> bool:
-    return caller.may(scope) and not caller.namespace and caller.run is None
+async def _check_allowed(call: Call) -> None:
+    """The gate lets everybody in here: whether it shall is not the same for each server."""
+    scope = call.server.options.metrics_scope
+    if scope is None:
+        return
+    access = call.server.access
+    try:
+        caller = await access.authenticate(call.header("authorization"), address=call.client_address)
+    except Unauthorized as error:
+        raise Problem(
+            401, "unauthorized", str(error), headers={"www-authenticate": 'Bearer realm="stepwell"'}
+        ) from None
+    if not caller.may(cast("Scope", scope)) or caller.namespace or caller.run is not None:
+        text = f"this is about all namespaces: it needs a key of the default one, with the scope {scope!r}"
+        raise Problem(403, "forbidden", text)
 
 
 async def metrics(call: Call) -> Answer:
     """All of them. Who may see them is an option of the server."""
-    scope = call.server.options.metrics_scope
-    if scope is not None and not _may_see(call.caller, scope):
-        text = f"this is about all namespaces: it needs a key of the default one, with the scope {scope!r}"
-        raise Problem(403, "forbidden", text)
+    await _check_allowed(call)
     body, content_type = await text_of(call.server.seeing, call.header("accept") or "")
     return Answer(body=body, content_type=content_type, headers={"cache-control": "no-store"})
 
@@ -166,5 +178,6 @@ ENDPOINTS = (
         scope=None,
         summary="What is counted, for Prometheus: text format 0.0.4, or OpenMetrics if that is asked for.",
         answers={200: bytes},
+        problems=(401, 403),
     ),
 )
