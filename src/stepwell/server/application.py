@@ -18,6 +18,7 @@ from stepwell.runtime.app import Stepwell
 from stepwell.runtime.logs import REQUEST_ID
 from stepwell.server.access import Access
 from stepwell.server.catalogue import ENDPOINTS
+from stepwell.server.cors import Cors
 from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream, encoded
 from stepwell.server.feeds import Feeds
 from stepwell.server.gate import ClientGone, admit, check_headers, read_body
@@ -46,6 +47,7 @@ class Server:
         self.options = options
         self.routes = Routes(ENDPOINTS)
         self.feeds = Feeds()
+        self._cors = Cors(options.cors_origins)
         self.streams = 0
         self.in_flight = 0
         self.is_draining = False
@@ -162,7 +164,7 @@ class Server:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         clock = asyncio.get_running_loop().time
         begun = clock()
-        exchange = _Exchange(self, scope, receive, send)
+        exchange = _Exchange(self, scope, receive, self._cors.sending(scope, send))
         self.in_flight += 1
         try:
             await exchange.run()
