@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -29,18 +29,30 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class ServerEvent(Struct, frozen=True, kw_only=True):
-    """One event of a stream (text/event-stream). `data` is one line; `retry` in ms."""
+    """One event of a stream (text/event-stream). `data` is JSON."""
 
     data: bytes
     id: str | None = None
     event: str | None = None
-    retry: int | None = None
+
+
+class EventSource(Protocol):
+    """What a client follows, as bytes that are ready to be sent: several readers may share them."""
+
+    async def take(self) -> bytes | None:
+        """The next bytes; empty ones after a poke; None at the end."""
+
+    def poke(self) -> None:
+        """Let `take` return soon, whatever there is."""
+
+    async def aclose(self) -> None:
+        """Nobody follows any more; idempotent."""
 
 
 class EventStream(Struct, frozen=True):
-    """An answer that goes on. The iterator is closed when the client has gone, or the server drains."""
+    """An answer that goes on. The source is closed when the client has gone, or the server drains."""
 
-    events: AsyncIterator[ServerEvent]
+    events: EventSource
 
 
 Handler = Callable[["Call"], Awaitable[Answer | EventStream]]
@@ -51,8 +63,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     `scope` is what the caller must be allowed (None: anybody). `query` is a Struct with defaults: its fields are the
     parameters, `tuple` fields may be repeated. `body` is the type of the JSON body, `bytes` for any body, None for
-    none. `answers` are the types of the bodies by status, and `problems` the statuses besides those that any route may have.
-    `streams`: the route answers with events if it is asked for these. `is_compat`: errors are `{"error", "message"}`.
+    none. `answers` are the types of the bodies by status, and `problems` the statuses besides those that any route may
+    have. `streams`: the route answers with events if it is asked for these. `is_compat`: errors are
+    `{"error", "message"}`.
     """
 
     method: str

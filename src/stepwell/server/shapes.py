@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, get_type_hints
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepwell.codec import Codec
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, Status
+from stepwell.runtime.runs import Runs
 from stepwell.server.showing import opened_payload
+
+
+def _answer_of(method: Callable[..., Any]) -> Any:
+    """The type that a method answers, by its annotation: some are the engine's, which servers do not know."""
+    return get_type_hints(method)["return"]
+
+
+ExplanationShape: Any = _answer_of(Runs.explain)
+StateShape: Any = _answer_of(Runs.state)
+TimelineShape: Any = _answer_of(Runs.timeline)
 
 
 class WaitShape(Struct, frozen=True, kw_only=True):
@@ -105,12 +116,15 @@ class BulkItem(Struct, frozen=True, kw_only=True):
     ok: bool
     new: RunId | UnsetType = UNSET
     error: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
 
 
 class BulkResults(Struct, frozen=True, kw_only=True):
-    """A result for each run; an error of one hides no other."""
+    """A result for each run; an error of one hides no other. `cursor`: a filter found more than one request does; send
+    the same again with it. null: that was all."""
 
     results: tuple[BulkItem, ...]
+    cursor: str | None
 
 
 class JournalEvents(Struct, frozen=True, kw_only=True):

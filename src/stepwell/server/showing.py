@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from stepwell.codec import Codec
-from stepwell.engine.timeline import ActItem
 from stepwell.errors import CodecError
 from stepwell.model.entries import (
     AttemptFailed,
@@ -113,7 +112,7 @@ def opened(value: Any, codec: Codec) -> Any:
         return opened_payload(value, codec)
     if isinstance(value, Failure) and value.is_sealed:
         value = msgspec.structs.replace(value, message=_HIDDEN, traceback="")
-    if isinstance(value, ActItem) and value.what == "open_hook":
+    if getattr(value, "what", None) == "open_hook":  # an act of a timeline
         value = msgspec.structs.replace(value, target=_masked(value.target))
     if isinstance(value, OpenHook):
         value = msgspec.structs.replace(value, token=_masked(value.token))

@@ -3,73 +3,85 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from stepwell.server.endpoints import ServerEvent
+import msgspec
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from stepwell.server.endpoints import EventSource, ServerEvent
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+RETRY_MS = 2000
+"""After how long a client comes again when its connection has ended."""
 _PING = b": ping\n\n"
+_HELLO = b"retry: %d\n\n" % RETRY_MS
 
 
 def event_bytes(event: ServerEvent) -> bytes:
     """One event as the wire has it."""
     parts = []
-    if event.retry is not None:
-        parts.append(b"retry: %d\n" % event.retry)
     if event.id is not None:
         parts.append(b"id: " + event.id.encode() + b"\n")
     if event.event is not None:
         parts.append(b"event: " + event.event.encode() + b"\n")
-    return b"".join([*parts, b"data: ", event.data, b"\n\n"])
+    return b"".join([*parts, b"data: ", _line(event.data), b"\n\n"])
 
 
-async def send_events(
-    events: AsyncIterator[ServerEvent], send: Send, *, ping: float, gone: asyncio.Future[None]
-) -> None:
-    """Send events as they come until there are no more, or `gone` is done; a comment when none came for `ping` s.
+async def send_events(source: EventSource, send: Send, *, ping: float, gone: asyncio.Future[None]) -> None:
+    """Send what comes until nothing more does, or `gone` is done; a comment when nothing came for `ping` s.
 
-    Several that are ready at once share a packet.
+    What is ready at once shares a packet.
     """
-    loop = asyncio.get_running_loop()
-    async with aclosing(_closable(events)) as source:
-        upcoming: asyncio.Task[ServerEvent] | None = None
-        try:
-            while True:
-                if upcoming is None:
-                    upcoming = loop.create_task(_next(source))
-                await asyncio.wait((upcoming, gone), timeout=ping, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
-                if not upcoming.done():
-                    await _send(send, _PING)
-                    continue
-                try:
-                    event = upcoming.result()
-                except StopAsyncIteration:
-                    return
-                upcoming = None
-                await _send(send, event_bytes(event))
-        finally:
-            if upcoming is not None and not upcoming.done():
-                upcoming.cancel()
-                await asyncio.wait([upcoming])
-
-
-async def _next(events: AsyncIterator[ServerEvent]) -> ServerEvent:
-    return await anext(events)
-
-
-async def _closable(events: AsyncIterator[ServerEvent]) -> AsyncGenerator[ServerEvent, None]:
-    """A generator over any iterator, so that both are closed in the same way."""
+    pinger = _Pinger(source, ping)
+    gone.add_done_callback(pinger.poke)
     try:
-        async for event in events:
-            yield event
+        await _send(send, _HELLO)
+        while not gone.done():
+            data = await source.take()
+            if data is None:
+                return
+            if data:
+                pinger.is_quiet = False
+                await _send(send, data)
+            elif pinger.is_due:
+                pinger.is_due = False
+                await _send(send, _PING)
     finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
+        gone.remove_done_callback(pinger.poke)
+        pinger.close()
+        await source.aclose()
+
+
+class _Pinger:
+    """Pokes a source that was quiet for so long. One timer for each period, whatever comes meanwhile."""
+
+    def __init__(self, source: EventSource, seconds: float) -> None:
+        self._source = source
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self.is_quiet = True
+        self.is_due = False
+        self._timer = self._loop.call_later(seconds, self._tick)
+
+    def poke(self, _: object = None) -> None:
+        """Let the source return."""
+        self._source.poke()
+
+    def close(self) -> None:
+        """No more of it."""
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        if self.is_quiet:
+            self.is_due = True
+            self._source.poke()
+        self.is_quiet = True
+        self._timer = self._loop.call_later(self._seconds, self._tick)
+
+
+def _line(data: bytes) -> bytes:
+    # Payloads that were encoded elsewhere may have line ends between their tokens, which would end the event's data.
+    return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
 
 
 async def _send(send: Send, data: bytes) -> None:
