@@ -1,4 +1,4 @@
-"""What went wrong with a request, as an answer: RFC 9457 on routes of ours, `{"error", "message"}` on compatible ones."""
+"""What went wrong with a request, as an answer: RFC 9457 on our routes, `{"error", "message"}` on compatible ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from stepwell.errors import (
     RunClosedError,
     RunConflictError,
     RunNotFoundError,
+    SealedError,
     StepwellError,
 )
 
@@ -83,10 +84,10 @@ class ErrorBody(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 _OF_ERRORS: tuple[tuple[type[StepwellError], int, str], ...] = (
-    (RunNotFoundError, 404, "not_found"),
     (RunClosedError, 409, "already_ended"),
     (RunConflictError, 409, "conflict"),
     (HookError, 404, "no_such_hook"),
+    (SealedError, 409, "sealed"),
     (CodecError, 400, "invalid_value"),
     (DefinitionError, 400, "invalid_request"),
 )
@@ -94,6 +95,8 @@ _OF_ERRORS: tuple[tuple[type[StepwellError], int, str], ...] = (
 
 def problem_of(error: StepwellError) -> Problem:
     """The problem that an error of ours is to who asked."""
+    if isinstance(error, RunNotFoundError):
+        return Problem(404, "not_found", "there is no run of this id")  # ours would say where the store is
     for kind, status, code in _OF_ERRORS:
         if isinstance(error, kind):
             return Problem(status, code, str(error))
