@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -53,7 +53,7 @@ def query_of(kind: type[Struct] | None, values: dict[str, list[str]]) -> Any:
         if name not in fields:
             known = ", ".join(sorted(fields)) or "none"
             raise Problem(400, "invalid_query", f"there is no parameter {name[:100]!r} here; there are: {known}")
-        if get_origin(fields[name].type) is tuple:
+        if _is_repeated(fields[name].type):
             plain[name] = given
         elif len(given) > 1:
             raise Problem(400, "invalid_query", f"the parameter {name!r} is given {len(given)} times; give it once")
@@ -65,3 +65,9 @@ def query_of(kind: type[Struct] | None, values: dict[str, list[str]]) -> Any:
         return msgspec.convert(plain, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Problem(400, "invalid_query", f"a parameter does not fit: {error}") from None
+
+
+def _is_repeated(kind: Any) -> bool:
+    if get_origin(kind) is Annotated:
+        kind = kind.__origin__
+    return get_origin(kind) is tuple
