@@ -404,7 +404,7 @@ def test_the_app_has_an_option_for_it() -> None:
     seen = Seen()
 
     async def main() -> None:
-        async with Stepwell("memory://", include=[instruments, instrumented, in_a_thread], tracing=seen.provider) as app:
+        async with Stepwell("memory://", include=[instruments], tracing=seen.provider) as app:
             await (await app.start(instruments)).result()
 
     asyncio.run(main())
