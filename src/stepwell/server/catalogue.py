@@ -6,7 +6,6 @@ from stepwell.server import hooks
 from stepwell.server.access import routes as access
 from stepwell.server.compat import routes as compat
 from stepwell.server.endpoints import Endpoint
-from stepwell.server.seeing import health, metrics
 from stepwell.server.routes import bulk, looking, runs, streams, workflows
 from stepwell.server.seeing import health, metrics
 
@@ -14,8 +13,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *access.ENDPOINTS,
     *compat.ENDPOINTS,
     *hooks.ENDPOINTS,
-    *health.ENDPOINTS,
-    *metrics.ENDPOINTS,
     *runs.ENDPOINTS,
     *looking.ENDPOINTS,
     *streams.ENDPOINTS,
