@@ -7,7 +7,8 @@ from users, and those that come after the limit are counted together, as "other"
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from stepwell.engine.program import StepCommand
 from stepwell.model.entries import (
@@ -20,7 +21,7 @@ from stepwell.model.entries import (
     StepFailed,
     TimerFired,
 )
-from stepwell.model.ids import CommandId, RunId, step_name
+from stepwell.model.ids import RunId, step_name
 from stepwell.runtime.telemetry import Held, LetGo
 
 Labels = tuple[str, ...]
@@ -187,6 +188,15 @@ class Metrics:
             *("route", "method"),
         )
 
+        self._counting: dict[type, Callable[[str, Any], None]] = {
+            StepCompleted: self._completed,
+            StepFailed: self._failed,
+            AttemptFailed: self._retried,
+            Received: self._received,
+            TimerFired: self._fired,
+            ContinuedAsNew: self._continued,
+        }
+
     def families(self) -> list[Family]:
         """All of them, in the order of their declaration."""
         return [value for value in vars(self).values() if isinstance(value, Counter | Gauge | Histogram)]
@@ -214,27 +224,15 @@ class Metrics:
     def committed(self, held: Held, entries: Sequence[Entry]) -> None:
         """A frame is durable."""
         self.frames.add()
+        workflow = self._workflow(held)
         for entry in entries:
-            match entry:
-                case StepCompleted(id=id, ms=ms):
-                    self._attempt(held, id, "completed", ms)
-                case StepFailed(id=id, ms=ms):
-                    self._attempt(held, id, "failed", ms)
-                case AttemptFailed(id=id, ms=ms):
-                    self._attempt(held, id, "retried", ms)
-                case Received(message=message):
-                    self.messages.add(str(message.__struct_config__.tag))
-                case TimerFired():
-                    self.timers.add()
-                case ContinuedAsNew():
-                    self.generations.add(self._workflow(held))
-                case Ended(status=status):
-                    workflow = self._workflow(held)
-                    self.runs_ended.add(workflow, status)
-                    seconds = (held.driver.at - held.driver.origin.born_at) / 1000
-                    self.run_seconds.observe(max(0.0, seconds), workflow, status)
-                case _:
-                    pass
+            count = self._counting.get(type(entry))
+            if count is not None:
+                count(workflow, entry)
+            elif type(entry) is Ended:
+                self.runs_ended.add(workflow, entry.status)
+                seconds = (held.driver.at - held.driver.origin.born_at) / 1000
+                self.run_seconds.observe(max(0.0, seconds), workflow, entry.status)
 
     def attempt_started(self, run: RunId, base: int, command: StepCommand, now: int) -> None:  # noqa: ARG002
         """A step runs."""
@@ -259,12 +257,30 @@ class Metrics:
         self.batch_size.observe(size, name)
         self.batch_seconds.observe(seconds, name)
 
-    def _attempt(self, held: Held, id: CommandId, outcome: str, ms: int) -> None:
-        workflow, step = self._workflow(held), step_name(id)
+    def _completed(self, workflow: str, entry: StepCompleted) -> None:
+        self._attempt(workflow, entry, "completed")
+
+    def _failed(self, workflow: str, entry: StepFailed) -> None:
+        self._attempt(workflow, entry, "failed")
+
+    def _retried(self, workflow: str, entry: AttemptFailed) -> None:
+        self._attempt(workflow, entry, "retried")
+
+    def _received(self, _: str, entry: Received) -> None:
+        self.messages.add(str(entry.message.__struct_config__.tag))
+
+    def _fired(self, _: str, __: TimerFired) -> None:
+        self.timers.add()
+
+    def _continued(self, workflow: str, _: ContinuedAsNew) -> None:
+        self.generations.add(workflow)
+
+    def _attempt(self, workflow: str, entry: StepCompleted | StepFailed | AttemptFailed, outcome: str) -> None:
+        step = step_name(entry.id)
         if not self._steps.has(workflow, step):
             step = OTHER
         self.steps.add(workflow, step, outcome)
-        self.step_seconds.observe(ms / 1000, workflow, step)
+        self.step_seconds.observe(entry.ms / 1000, workflow, step)
 
     def _workflow(self, held: Held) -> str:
         name = held.head.workflow

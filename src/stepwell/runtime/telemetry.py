@@ -79,29 +79,46 @@ class Telemetry:
 
     def begun(self, held: Held, mail: Sequence[int], now: int) -> None:
         """See `Observer`; so are all that follow."""
-        self._tell("begun", held, mail, now)
-
-    def committed(self, held: Held, entries: Sequence[Entry]) -> None:
-        self._tell("committed", held, entries)
-
-    def attempt_started(self, run: RunId, base: int, command: StepCommand, now: int) -> None:
-        self._tell("attempt_started", run, base, command, now)
-
-    def attempt_ended(self, run: RunId, base: int, command: StepCommand, outcome: Entry | None, now: int) -> None:
-        self._tell("attempt_ended", run, base, command, outcome, now)
-
-    def let_go(self, held: Held, how: LetGo, now: int, error: str = "") -> None:
-        self._tell("let_go", held, how, now, error)
-
-    def batch(self, name: str, size: int, seconds: float) -> None:
-        self._tell("batch", name, size, seconds)
-
-    def _tell(self, event: str, *facts: Any) -> None:
         for observer in self._observers:
             try:
-                getattr(observer, event)(*facts)
+                observer.begun(held, mail, now)
             except Exception:
-                self._failed(observer, event)
+                self._failed(observer, "begun")
+
+    def committed(self, held: Held, entries: Sequence[Entry]) -> None:
+        for observer in self._observers:
+            try:
+                observer.committed(held, entries)
+            except Exception:
+                self._failed(observer, "committed")
+
+    def attempt_started(self, run: RunId, base: int, command: StepCommand, now: int) -> None:
+        for observer in self._observers:
+            try:
+                observer.attempt_started(run, base, command, now)
+            except Exception:
+                self._failed(observer, "attempt_started")
+
+    def attempt_ended(self, run: RunId, base: int, command: StepCommand, outcome: Entry | None, now: int) -> None:
+        for observer in self._observers:
+            try:
+                observer.attempt_ended(run, base, command, outcome, now)
+            except Exception:
+                self._failed(observer, "attempt_ended")
+
+    def let_go(self, held: Held, how: LetGo, now: int, error: str = "") -> None:
+        for observer in self._observers:
+            try:
+                observer.let_go(held, how, now, error)
+            except Exception:
+                self._failed(observer, "let_go")
+
+    def batch(self, name: str, size: int, seconds: float) -> None:
+        for observer in self._observers:
+            try:
+                observer.batch(name, size, seconds)
+            except Exception:
+                self._failed(observer, "batch")
 
     def _failed(self, observer: Observer, event: str) -> None:
         if id(observer) not in self._told:
