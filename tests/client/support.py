@@ -24,6 +24,7 @@ App = Callable[
 def play(test: Coroutine[Any, Any, T]) -> T:
     """Run a test in virtual time."""
     loop = VirtualLoop()
+    loop.is_alive = lambda: True  # runs sleep in the store
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(loop.drive(test))
 

@@ -232,7 +232,7 @@ class ClientRuns:
             edits[name] = plain_value(self._registry, value, f"edit {name}")
         body: dict[str, Any] = {"from_step": from_step, "edit": edits or None, "actions": actions or None, "id": id}
         if input is not UNSET:
-            body["input"] = plain_value(self._registry, input, f"the input of a fork of {run}")
+            body["input"] = plain_value(self._registry, input, f"the input of a fork of {run}", type(input))
         asked = request("POST", path("api", "runs", run, "fork"), body, is_repeatable=False)
         return read_run_name((await self._wire.ask(asked)).body, asked.asked).run
 
@@ -277,7 +277,11 @@ class ClientRuns:
         wanted = query_filter(self._registry.codec, run_query(self._registry, None, filters))
         body = {"older_than": milliseconds(older_than, "purge(older_than)"), "dry_run": dry_run, "force": force}
         asked = request(
-            "POST", path("api", "bulk", "purge"), {**body, "filter": wanted}, wait=_BULK_WAIT, is_repeatable=dry_run
+            "POST",
+            path("api", "bulk", "purge"),
+            {**body, "filter": wanted or None},
+            wait=_BULK_WAIT,
+            is_repeatable=dry_run,
         )
         return results_of((await self._wire.ask(asked)).body, asked.asked).results
 

@@ -40,6 +40,11 @@ def check_nodes(look: Look, steps: Sequence[CommandId], wanted: Iterable[str]) -
         raise DefinitionError(f"node {id!r} of run {look.head.id} is no step ({node.node.uses}); {cure}")
 
 
+def node_result(output: Any, action: str | None) -> NodeResult:
+    """Another output for a node, which goes on along the edges of that action."""
+    return NodeResult(output=output, action=action)
+
+
 def node_edits(registry: Registry, journal: Iterable[Frame], edit: Mapping[str, Any]) -> dict[CommandId, Raw]:
     """Outputs as the journal holds them: with the action and the writes that the node had, unless a `NodeResult` says
     where to go on."""

@@ -6,7 +6,7 @@ from stepwell.server import hooks
 from stepwell.server.access import routes as access
 from stepwell.server.compat import routes as compat
 from stepwell.server.endpoints import Endpoint
-from stepwell.server.routes import bulk, looking, runs, streams, workflows
+from stepwell.server.routes import bulk, looking, messages, runs, streams, workflows
 from stepwell.server.seeing import health, metrics
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -16,6 +16,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *runs.ENDPOINTS,
     *looking.ENDPOINTS,
     *streams.ENDPOINTS,
+    *messages.ENDPOINTS,
     *bulk.ENDPOINTS,
     *workflows.ENDPOINTS,
     *health.ENDPOINTS,

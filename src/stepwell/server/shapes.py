@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepwell.codec import Codec
+from stepwell.formats.voyant import LABELS
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, Status
 from stepwell.runtime.runs import Runs
@@ -64,7 +65,7 @@ def run_summary(head: Head, codec: Codec) -> RunSummary:
         ended_at=UNSET if head.ended_at is None else head.ended_at,
         parent=UNSET if head.parent is None else head.parent,
         tags=head.tags,
-        metadata={key: opened_payload(raw, codec) for key, raw in head.metadata.items()},
+        metadata={key: opened_payload(raw, codec) for key, raw in head.metadata.items() if key != LABELS},
         waiting=tuple(
             WaitShape(
                 kind=wait.kind,

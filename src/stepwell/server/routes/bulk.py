@@ -30,6 +30,9 @@ class BulkBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cursor: Annotated[str, Meta(max_length=2000)] | None = None
     reason: Reason = ""
     request_id: RequestId | None = None
+    grace: (
+        Annotated[str, Meta(max_length=100, description="`cancel`: after this, such as `30s`, terminate.")] | None
+    ) = None
     force: bool = False
 
 
@@ -44,7 +47,7 @@ class BulkVerb(Struct, frozen=True, kw_only=True):
 
 
 async def _cancel(runs: Runs, ids: Sequence[str], body: BulkBody) -> list[RunResult]:
-    return await runs.cancel(ids, body.reason, request_id=body.request_id)
+    return await runs.cancel(ids, body.reason, grace=body.grace, request_id=body.request_id)
 
 
 async def _terminate(runs: Runs, ids: Sequence[str], body: BulkBody) -> list[RunResult]:

@@ -30,6 +30,7 @@ class RunsQuery(Struct, frozen=True, kw_only=True):
     parent: Name | None = None
     since: Moment | None = None
     until: Moment | None = None
+    ended_before: Moment | None = None
     text: Annotated[Name | None, Meta(description="A part of the run's id.")] = None
     limit: Limit = 100
     cursor: Annotated[str, Meta(max_length=2000)] | None = None
@@ -44,6 +45,7 @@ class RunsQuery(Struct, frozen=True, kw_only=True):
             "parent": self.parent,  # type: ignore[typeddict-item]
             "since": self.since,  # type: ignore[typeddict-item]
             "until": self.until,  # type: ignore[typeddict-item]
+            "ended_before": self.ended_before,  # type: ignore[typeddict-item]
             "text": self.text,  # type: ignore[typeddict-item]
             "limit": self.limit,
             "cursor": self.cursor,

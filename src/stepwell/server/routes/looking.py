@@ -11,6 +11,7 @@ from stepwell.model.ids import RunId
 from stepwell.runtime.following import RunEvent
 from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream
 from stepwell.server.feeds.journals import journal_events, journal_place
+from stepwell.server.problems import Problem
 from stepwell.server.shapes import ExplanationShape, JournalEvents, StateShape, TimelineShape
 from stepwell.server.showing import entry_json, opened
 
@@ -35,6 +36,12 @@ class StateQuery(Struct, frozen=True, kw_only=True):
     """`at`: how it was when that frame was written."""
 
     at: Annotated[int, Meta(ge=1, le=2**53 - 1)] | None = None
+
+
+class ExportQuery(Struct, frozen=True, kw_only=True):
+    """`with_seed`: with what the run's chance comes from, and the tokens of its hooks. Needs the scope `admin`."""
+
+    with_seed: bool = False
 
 
 async def events(call: Call) -> Answer | EventStream:
@@ -76,8 +83,10 @@ async def explain(call: Call) -> Answer:
 
 
 async def export(call: Call) -> Answer:
-    """The run as a document, without its seed."""
-    return Answer(body=await call.app.runs.export(call.path["run"]))
+    """The run as a document. With its seed one can forge the tokens of its hooks."""
+    if call.query.with_seed and not call.caller.may("admin"):
+        raise Problem(403, "forbidden", "the seed of a run needs the scope 'admin'; leave with_seed out")
+    return Answer(body=await call.app.runs.export(call.path["run"], with_seed=call.query.with_seed))
 
 
 async def state(call: Call) -> Answer:
@@ -116,6 +125,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=export,
         scope="read",
         summary="A run as one document, payloads as they are stored, to import or replay elsewhere.",
+        query=ExportQuery,
         answers={200: Any},
     ),
     Endpoint(

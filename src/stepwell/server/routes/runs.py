@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from stepwell.runtime.graph_edits import node_result
 from stepwell.server.endpoints import Answer, Call, Endpoint
 from stepwell.server.routes.filters import NewId, Reason, RequestId, RunsQuery
 from stepwell.server.shapes import Accepted, NewRunName, RunName, RunPage, run_page
@@ -26,11 +28,13 @@ class RetryBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ForkBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the new run parts from the old one, and what is different."""
+    """Where the new run parts from the old one, and what is different: `edit` holds results of steps and outputs of a
+    blueprint's nodes, `actions` which edges such nodes go on along."""
 
     from_step: Annotated[str, Meta(max_length=1000)] | None = None
     edit: dict[str, Any] = {}
-    input: Any | UnsetType = UNSET
+    actions: dict[str, str | None] = {}
+    input: Raw | UnsetType = UNSET
     id: NewId | None = None
 
 
@@ -88,11 +92,20 @@ async def retry(call: Call) -> Answer:
 
 async def fork(call: Call) -> Answer:
     """A new run with this one's history up to a step."""
-    body = call.body or ForkBody()
-    new = await call.app.runs.fork(
-        call.path["run"], from_step=body.from_step, edit=body.edit, input=body.input, id=body.id
-    )
+    body, run = call.body or ForkBody(), call.path["run"]
+    edit = {**body.edit, **{node: node_result(body.edit.get(node), action) for node, action in body.actions.items()}}
+    given = UNSET if isinstance(body.input, UnsetType) else await _typed_input(call, run, body.input)
+    new = await call.app.runs.fork(run, from_step=body.from_step, edit=edit, input=given, id=body.id)
     return _made(call, new)
+
+
+async def _typed_input(call: Call, run: str, raw: Raw) -> Any:
+    """The input as the workflow of the run takes it, if its code is here. `CodecError`."""
+    head, registry = await call.app.runs.get(run), call.app.registry
+    workflow = registry.find(head.workflow, head.version)
+    if workflow is None or not registry.types_of(workflow).has_input:
+        return msgspec.json.decode(raw)
+    return registry.types_of(workflow).input.plain.decode(raw, where=f"input of workflow {workflow.id}")
 
 
 async def answer_node(call: Call) -> Answer:
