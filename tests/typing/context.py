@@ -9,7 +9,21 @@ from random import Random
 from typing import Any, assert_type
 from uuid import UUID
 
-from stepwell import ChildHandle, Context, Event, Hook, Outcome, Signal, Stream, current_run, step, workflow
+from stepwell import (
+    ChildHandle,
+    Context,
+    Event,
+    Hook,
+    HookRequest,
+    HookResponse,
+    Outcome,
+    Secret,
+    Signal,
+    Stream,
+    current_run,
+    step,
+    workflow,
+)
 
 note = Signal("note", str)
 paid = Event("paid", int)
@@ -41,6 +55,13 @@ async def messages(ctx: Context) -> None:
     assert_type(hook.url, str)
     async for value in hook:
         assert_type(value, int)
+    asked = await ctx.create_hook(HookRequest, respond=True, signed_by=Secret("shop"), methods=["GET"])
+    request = await asked
+    assert_type(request, HookRequest)
+    assert_type(request.json(int), int)
+    assert_type(request.json(), Any)
+    assert_type(request.form(), dict[str, str])
+    asked.respond(request, HookResponse.json({"a": 1}, headers={"x": "y"}))
     ctx.send(tokens, "x")
 
 

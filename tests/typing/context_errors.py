@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell import Context, Event, Handle, Signal, Stepwell, Stream, step, workflow
+from stepwell import Context, Event, Handle, HookRequest, HookResponse, Signal, Stepwell, Stream, step, workflow
 
 note = Signal("note", str)
 paid = Event("paid", int)
@@ -32,6 +32,9 @@ async def body(ctx: Context) -> None:
     await ctx.map(blocking, [1])  # E: arg-type  # P: reportArgumentType
     hook = await ctx.create_hook(int)
     other: str = await hook  # E: assignment  # P: reportAssignmentType
+    hook.respond(HookRequest(), HookResponse())  # E: misc  # P: reportAttributeAccessIssue
+    await ctx.create_hook(int, tokn="12345678")  # E: call-arg  # P: reportCallIssue
+    HookResponse(body="text")  # E: arg-type  # P: reportArgumentType
     async with ctx.saga() as saga:
         saga.compensate()  # E: unused-coroutine  # P: reportUnusedCoroutine
     ctx.run_id = "x"  # E: misc  # P: reportAttributeAccessIssue

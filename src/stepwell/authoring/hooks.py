@@ -96,7 +96,7 @@ class Hook(Generic[T]):
         """Where to send the value, or the request, with HTTP. Who knows it can complete the hook."""
         return f"{self._context._registry.public_url}/hooks/{quote(self.token)}"
 
-    def respond(self, request: HookRequest, response: HookResponse) -> None:
+    def respond(self: Hook[HookRequest], request: HookRequest, response: HookResponse) -> None:
         """Answer a request of a hook with `respond=True`; once. Sent when it is durable, with the next frame.
 
         If it comes later than the server waits, or not at all, the sender is told that the request was taken.
