@@ -12,7 +12,7 @@ from stepwell import Context, Retry, Signal, Stepwell, step, workflow
 from stepwell.runtime.backlog import backlog
 from stepwell.runtime.metrics import OTHER, STEPS_MAX, Counter, Gauge, Histogram, Metrics, Names
 from stepwell.runtime.telemetry import Telemetry
-from stepwell.testing import StepwellTest
+from stepwell.testing import StepwellTest, VirtualClock
 
 go_on = Signal("go on", int)
 
@@ -243,7 +243,7 @@ def test_an_observer_is_told_once_however_often_it_is_added() -> None:
 
 def test_what_is_due_is_counted_by_queue_the_oldest_first() -> None:
     async def go() -> list[tuple[str, int, int]]:
-        async with Stepwell("memory://", include=[doomed, stuck], worker=False) as app:
+        async with Stepwell("memory://", include=[doomed, stuck], worker=False, clock=VirtualClock()) as app:
             first = await app.start(doomed)
             await app.start(doomed)
             await app.start(stuck, delay="1h")
