@@ -15,6 +15,8 @@ from stepwell.runtime.following import RunEvent
 _Members = dict[str, Raw]
 _SECRETS: Mapping[str, Mapping[str, object]] = {"created": {"seed": ""}, "pinned": {"blueprint": None}}
 """What is left out, and has no default."""
+_TIMES: Mapping[str, str] = {"received": "accepted_at", "started": "began_at"}
+"""What the entry's own time is called, beside that of its frame."""
 
 
 class EventPage(Struct, frozen=True):
@@ -61,6 +63,8 @@ def _entry(kind: str, members: _Members) -> Entry:
     shown = {name: raw for name, raw in members.items() if name not in ("type", "seq")}
     whole: dict[str, object] = {"t": kind, **shown}
     whole.update(_SECRETS.get(kind, {}))
+    if kind in _TIMES:
+        whole["at"] = whole.pop(_TIMES[kind])
     if kind == "created" and "parent" in shown:
         whole["parent"] = {"run": shown["parent"], "base": 0, "command": ""}
     if kind == "continued":

@@ -36,7 +36,8 @@ from stepwell.model.entries import (
     TimerFired,
 )
 from stepwell.model.failures import NULL, Failure
-from stepwell.model.ids import RunId
+from stepwell.model.ids import MessageId, RunId
+from stepwell.model.messages import Message
 
 SEALED = Raw(b'{"$sealed":true}')
 _HIDDEN = "(encrypted)"
@@ -76,17 +77,32 @@ class ContinuedEvent(_Shown, tag="continued", frozen=True, kw_only=True, omit_de
     previous: int = 0
 
 
+class StartedEvent(_Shown, tag="started", frozen=True, kw_only=True, omit_defaults=True):
+    """The body began, later than it could."""
+
+    began_at: int
+
+
+class ReceivedEvent(_Shown, tag="received", frozen=True, kw_only=True, omit_defaults=True):
+    """A message, drained from the inbox. `no` is its number there, `accepted_at` when the store took it."""
+
+    no: int
+    id: MessageId
+    accepted_at: int
+    message: Message
+
+
 JournalEntry = (
     CreatedEvent
     | PinnedEvent
     | ContinuedEvent
-    | Started
+    | StartedEvent
     | StepCompleted
     | StepFailed
     | AttemptFailed
     | StepProgressed
     | TimerFired
-    | Received
+    | ReceivedEvent
     | Intended
     | Confirmed
     | MetadataChanged
@@ -159,6 +175,10 @@ def _shown(entry: Entry) -> Struct:
             )
         case Pinned():
             return PinnedEvent()
+        case Started():
+            return StartedEvent(began_at=entry.at)
+        case Received():
+            return ReceivedEvent(no=entry.no, id=entry.id, accepted_at=entry.at, message=entry.message)
         case _:
             return entry
 
