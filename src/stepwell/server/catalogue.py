@@ -6,7 +6,7 @@ from stepwell.server import hooks
 from stepwell.server.access import routes as access
 from stepwell.server.compat import routes as compat
 from stepwell.server.endpoints import Endpoint
-from stepwell.server.routes import bulk, looking, messages, runs, streams, workflows
+from stepwell.server.routes import bulk, document, looking, messages, runs, streams, workflows
 from stepwell.server.seeing import health, metrics
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -19,6 +19,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *messages.ENDPOINTS,
     *bulk.ENDPOINTS,
     *workflows.ENDPOINTS,
+    *document.ENDPOINTS,
     *health.ENDPOINTS,
     *metrics.ENDPOINTS,
 )
