@@ -431,3 +431,21 @@ async def patched(ctx: Context) -> list[bool]:
 def test_a_run_that_is_new_has_all_patches(stepwell: StepwellTest) -> None:
     assert stepwell.run_sync(patched).result == [True, True, True]
     stepwell.drive(stepwell.crash_everywhere(patched))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"respond": True}, "an answer is to a request"),
+        ({"signed_by": "shop"}, "give a Secret"),
+        ({"methods": ["FETCH"]}, "there is no 'FETCH'; there are GET, POST"),
+        ({"token": "x" * 201}, "8 characters or more, up to 200"),
+        ({"tokn": "x"}, "no option 'tokn'; there are: methods, respond, signed_by, timeout, token"),
+    ],
+)
+def test_options_of_a_hook_that_cannot_be_are_refused(stepwell: StepwellTest, options: Any, why: str) -> None:
+    @workflow(id="optional")
+    async def optional(ctx: Context) -> None:
+        await ctx.create_hook(int, **options)
+
+    assert why in refusal(stepwell.run_sync(optional))
