@@ -23,6 +23,7 @@ from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream, encod
 from stepwell.server.feeds import Feeds
 from stepwell.server.gate import ClientGone, admit, check_headers, read_body
 from stepwell.server.options import ServerOptions
+from stepwell.server.patience import Patience
 from stepwell.server.problems import JSON_TYPE, PROBLEM_TYPE, Problem, problem_of
 from stepwell.server.routing import Routes
 from stepwell.server.seeing import Seeing
@@ -47,6 +48,7 @@ class Server:
         self.options = options
         self.routes = Routes(ENDPOINTS)
         self.feeds = Feeds()
+        self.patience = Patience()
         self._cors = Cors(options.cors_origins)
         self.streams = 0
         self.in_flight = 0
@@ -95,8 +97,10 @@ class Server:
         return close
 
     def drain(self) -> None:
-        """Take no new requests, and end event streams: their clients come again, elsewhere."""
+        """Take no new requests, answer those that wait for something, and end event streams: their clients come again,
+        elsewhere."""
         self.is_draining = True
+        self.patience.end()
         for gone in list(self._streaming):
             if not gone.done():
                 gone.set_result(None)

@@ -118,8 +118,12 @@ def _payload(call: Call, hook: FoundHook, path: str) -> Raw:
 
 
 async def _response(call: Call, hook: FoundHook, id: str) -> HookResponse | None:
+    wait = call.server.options.hook_wait
     try:
-        return await answer_of(call.app.client, hook, id=id, within=call.server.options.hook_wait)
+        async with call.server.patience.at_most(wait):
+            return await answer_of(call.app.client, hook, id=id, within=wait)
+    except TimeoutError:
+        return None
     except StepwellError as error:
         # It was taken, and to send it again would do no good.
         _log.warning("the answer of run %s to a hook cannot be read: %s", hook.run, error)

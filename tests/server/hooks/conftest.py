@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +13,7 @@ from stepwell.server.application import Server
 from stepwell.server.endpoints import Answer, Call
 from stepwell.server.hooks import ENDPOINTS
 from stepwell.server.options import ServerOptions
+from stepwell.server.patience import Patience
 from stepwell.server.problems import Problem, problem_of
 from stepwell.server.routing import Routes
 from stepwell.testing import StepwellTest
@@ -28,7 +28,7 @@ class Door:
     """Sends requests to the endpoints of hooks, behind what all requests pass."""
 
     def __init__(self, test: StepwellTest) -> None:
-        self._server = cast(Server, SimpleNamespace(app=test.app, options=ServerOptions()))
+        self._server = cast(Server, SimpleNamespace(app=test.app, options=ServerOptions(), patience=Patience()))
         self._routes = Routes(ENDPOINTS)
 
     async def send(

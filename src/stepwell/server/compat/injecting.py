@@ -87,7 +87,7 @@ async def _injected(call: Call, run: RunId, injection: Injection) -> Answer:
             await app.client.deliver(run, message, id=id)
         except RunClosedError:
             raise _not_parked(run, "it has ended") from None
-        is_done = await paused(app, watch, within=call.server.options.wait, after=id)
+        is_done = await paused(call, watch, after=id)
         return Answer(body=await stored_record(call, run, watch), status=200 if is_done and not is_early else 202)
 
 

@@ -15,6 +15,7 @@ from stepwell.model.runs import Head, Wait
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.client import Client
 from stepwell.runtime.watching import Watch
+from stepwell.server.endpoints import Call
 
 _LOOK_FIRST_S, _LOOK_LAST_S, _SLOWER = 0.02, 1.0, 1.5
 _NESTED_MAX = 20
@@ -22,10 +23,10 @@ _INSIDE = frozenset({"retry", "child"})
 """What a run waits for, and nobody outside can give."""
 
 
-async def paused(app: Stepwell, watch: Watch, *, within: float, after: MessageId | None = None) -> bool:
+async def paused(call: Call, watch: Watch, *, after: MessageId | None = None) -> bool:
     """Wait until the run of this watch has paused, with the message `after` in its journal. False: not in time."""
-    loop, client = asyncio.get_running_loop(), app.client
-    until, look = loop.time() + within, _LOOK_FIRST_S
+    loop, client, patience = asyncio.get_running_loop(), call.app.client, call.server.patience
+    until, look = loop.time() + call.server.options.wait, _LOOK_FIRST_S
     while True:
         if watch.is_over or (_is_resting(watch, after) and await _is_outward(client, watch.waits)):
             return True
@@ -33,7 +34,7 @@ async def paused(app: Stepwell, watch: Watch, *, within: float, after: MessageId
         if not is_here and await _has_paused(client, watch.run):
             return True
         left = until - loop.time()
-        if left <= 0:
+        if left <= 0 or patience.is_over:
             return False
         # A parent is not told when its child begins to wait, so it is looked for.
         is_told = is_here and not watch.is_resting

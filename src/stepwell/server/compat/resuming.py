@@ -206,7 +206,7 @@ async def _answer(call: Call, parent: RunId, step: str, watch: Watch, *, is_new:
     status, headers = 200, {}
     if is_new and call.prefers_async:
         status, headers = 202, ASYNC
-    elif is_new and not await paused(call.app, watch, within=call.server.options.wait):
+    elif is_new and not await paused(call, watch):
         status = 202
     record = await stored_record(call, watch.run, watch)
     return Answer(

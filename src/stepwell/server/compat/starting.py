@@ -48,7 +48,7 @@ async def started(call: Call, start: NewStart, watch: Watch) -> Answer:
     if call.prefers_async:
         return Answer(body=await _record(call, start, watch), status=202, headers=ASYNC)
     is_later = start.created.not_before > 0
-    is_done = is_later or await paused(call.app, watch, within=call.server.options.wait)
+    is_done = is_later or await paused(call, watch)
     return Answer(body=await _record(call, start, watch), status=200 if is_done else 202)
 
 

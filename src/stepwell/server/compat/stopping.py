@@ -31,7 +31,8 @@ async def cancel(call: Call) -> Answer:
         raise _ended(run, "over") from None
     status = 200
     try:
-        await app.client.ended(run, call.server.options.wait)
+        async with call.server.patience.at_most(call.server.options.wait):
+            await app.client.ended(run)
     except TimeoutError:
         status = 202
     return Answer(body=await stored_record(call, run), status=status)

@@ -118,7 +118,8 @@ async def result(call: Call) -> Answer:
     run = RunId(call.path["run"])
     call.app.ensure_worker()
     try:
-        ended = await call.app.client.ended(run, call.query.wait)
+        async with call.server.patience.at_most(call.query.wait):
+            ended = await call.app.client.ended(run)
     except TimeoutError:
         found = await call.app.runs.get(run)
         return Answer(body=RunOutcome(status=found.status), status=202)

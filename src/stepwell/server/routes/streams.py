@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Annotated
 
@@ -63,7 +62,7 @@ async def _wait(call: Call, run: RunId, name: str, start: int) -> None:
     events = await stream_events(call.server.feeds, call.app.client, run, name, start)
     try:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(call.query.wait):
+            async with call.server.patience.at_most(call.query.wait):
                 await events.take()
     finally:
         await events.aclose()
