@@ -25,7 +25,7 @@ class RunsQuery(Struct, frozen=True, kw_only=True):
 
     workflow: Name | None = None
     status: Annotated[tuple[str, ...], Meta(description="One or several, repeated or with commas between.")] = ()
-    tag: Annotated[tuple[str, ...], Meta(description="`name:value`")] = ()
+    tag: Annotated[tuple[str, ...], Meta(description="`name:value`, or `name` of a tag without a value")] = ()
     metadata: Annotated[tuple[str, ...], Meta(description="`name:value`, the value as JSON")] = ()
     parent: Name | None = None
     since: Moment | None = None
@@ -40,7 +40,7 @@ class RunsQuery(Struct, frozen=True, kw_only=True):
         return {
             "workflow": self.workflow,  # type: ignore[typeddict-item] # None: no such condition
             "status": _statuses(self.status),
-            "tag": dict(_pair("tag", text) for text in self.tag),
+            "tag": dict(_tag(text) for text in self.tag),
             "metadata": {name: _json(name, text) for name, text in (_pair("metadata", item) for item in self.metadata)},
             "parent": self.parent,  # type: ignore[typeddict-item]
             "since": self.since,  # type: ignore[typeddict-item]
@@ -89,6 +89,10 @@ def _statuses(given: Iterable[str]) -> Any:
         if name not in STATUSES:
             raise _wrong("status", f"there is no status {name[:100]!r}; there are: {', '.join(STATUSES)}")
     return tuple(dict.fromkeys(names))
+
+
+def _tag(text: str) -> tuple[str, str]:
+    return _pair("tag", text if ":" in text else f"{text}:")
 
 
 def _pair(parameter: str, text: str) -> tuple[str, str]:
