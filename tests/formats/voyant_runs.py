@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepwell import Context, Event, FatalError, Retry, Signal, Stepwell, Stream, step, workflow
+from stepwell import Context, Event, FatalError, Retry, Signal, Stepwell, Stream, current_step, step, workflow
 from stepwell.errors import StepError
 from stepwell.formats.voyant import RunView, run_record
 from stepwell.model.ids import RunId
@@ -210,7 +210,89 @@ async def pipeline(ctx: Context, fails: Any = None) -> Any:
     return {"loaded": loaded, "by": by, "charged": charged}
 
 
+@step(retry=Retry(attempts=2, first_delay="1s", jitter=0))
+async def talk(how: Any) -> None:
+    current_step().send(log, "begun")
+    await asyncio.sleep(20)
+    if how == "fails" and current_step().attempt == 1:
+        raise RuntimeError("once more")
+    current_step().send(log, "done")
+
+
+@workflow(id="talking")
+async def talking(ctx: Context, how: Any = None) -> None:
+    await talk(how)
+
+
+@workflow(id="parent.and.signal")
+async def parent_and_signal(ctx: Context) -> Any:
+    found, _ = await asyncio.gather(child("waits"), ctx.receive(approve))
+    return found
+
+
+@workflow(id="a-b")
+async def a_b(ctx: Context) -> None:
+    await nothing()
+
+
+@workflow(id="a")
+async def a(ctx: Context) -> None:
+    await nothing()
+
+
+@workflow(id="long")
+async def long(ctx: Context) -> None:
+    await ctx.sleep("60d")
+
+
+@workflow(id="short")
+async def short(ctx: Context) -> None:
+    await ctx.sleep("2s")
+
+
+@workflow(id="many")
+async def many(ctx: Context) -> None:
+    for _ in range(130):
+        await ctx.receive(approve)
+
+
+@workflow(id="saga.waiting")
+async def saga_waiting(ctx: Context) -> None:
+    async with ctx.saga():
+        await book()
+        await ctx.receive(approve)
+
+
+@workflow(id="twice")
+async def twice(ctx: Context) -> None:
+    await load(1)
+    await load(2)
+
+
+@step(retry=None)
+async def number(fails: bool = False) -> None:
+    if fails:
+        raise FatalError("no")
+
+
+@workflow(id="numbers")
+async def numbers(ctx: Context, fails: bool) -> None:
+    await number.options(name="ten")()
+    await number.options(name="2")()
+    await number.options(name="1")(fails)
+
+
 FLOWS = [
+    talking,
+    parent_and_signal,
+    a_b,
+    a,
+    long,
+    short,
+    many,
+    saga_waiting,
+    twice,
+    numbers,
     double,
     typed,
     charging,
