@@ -50,9 +50,11 @@ class Seeing:
             app.hub.telemetry.add(self.metrics)
 
     def apps(self) -> Iterator[Stepwell]:
-        """Those that are open, the server's own first."""
+        """Those that are open, the server's own first. One may close while another is asked."""
         self.watch(self.server.app)
-        yield from [app for _, app in sorted(self._apps.items())[:NAMESPACES_MAX] if app.is_open]
+        for _, app in sorted(self._apps.items())[:NAMESPACES_MAX]:
+            if app.is_open:
+                yield app
 
     def workers(self) -> Iterator[tuple[Stepwell, Worker]]:
         """The workers in this process that belong to this server."""
