@@ -13,7 +13,6 @@ from stepwell.server.application import Server
 from stepwell.server.endpoints import Answer, Call
 from stepwell.server.hooks import ENDPOINTS
 from stepwell.server.options import ServerOptions
-from stepwell.server.patience import Patience
 from stepwell.server.problems import Problem, problem_of
 from stepwell.server.routing import Routes
 from stepwell.testing import StepwellTest
@@ -28,7 +27,7 @@ class Door:
     """Sends requests to the endpoints of hooks, behind what all requests pass."""
 
     def __init__(self, test: StepwellTest) -> None:
-        self._server = cast(Server, SimpleNamespace(app=test.app, options=ServerOptions(), patience=Patience()))
+        self._server = Server(test.app, ServerOptions())
         self._routes = Routes(ENDPOINTS)
 
     async def send(
