@@ -188,14 +188,7 @@ class Metrics:
             *("route", "method"),
         )
 
-        self._counting: dict[type, Callable[[str, Any], None]] = {
-            StepCompleted: self._completed,
-            StepFailed: self._failed,
-            AttemptFailed: self._retried,
-            Received: self._received,
-            TimerFired: self._fired,
-            ContinuedAsNew: self._continued,
-        }
+        self._counting = self._counters()
 
     def families(self) -> list[Family]:
         """All of them, in the order of their declaration."""
@@ -256,6 +249,17 @@ class Metrics:
         """One call of the store."""
         self.batch_size.observe(size, name)
         self.batch_seconds.observe(seconds, name)
+
+    def _counters(self) -> dict[type, Callable[[str, Any], None]]:
+        """What counts an entry of a workflow's run, by the type of the entry."""
+        return {
+            StepCompleted: self._completed,
+            StepFailed: self._failed,
+            AttemptFailed: self._retried,
+            Received: self._received,
+            TimerFired: self._fired,
+            ContinuedAsNew: self._continued,
+        }
 
     def _completed(self, workflow: str, entry: StepCompleted) -> None:
         self._attempt(workflow, entry, "completed")
