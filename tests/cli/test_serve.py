@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
@@ -66,6 +68,58 @@ def test_logs_are_json_if_programs_read_them(shell: Shell) -> None:
 
         server.client.get("/nowhere")
         assert "GET /nowhere 404" in msgspec.json.decode(server.tell())["message"]
+
+
+# --- ends and new beginnings
+
+
+def test_a_run_that_was_killed_in_the_middle_goes_on_with_the_next_server(shell: Shell) -> None:
+    with served(shell, "--dev") as first:
+        first.post("/api/runs", {"workflowId": "slow", "input": {"id": 7}, "runId": "o-7"}, prefer="respond-async")
+        eventually(lambda: shell.effects() == ["charge", "wait"])
+        first.process.kill()
+        first.process.wait()
+    shell.go()
+    with served(shell, "--dev") as second:
+        assert second.get("/api/runs/o-7/result?wait=20")["value"] == "go"
+
+    assert shell.effects() == ["charge", "wait", "wait"]
+
+
+def test_sigterm_ends_event_streams_and_answers_who_waits(server: Served, shell: Shell) -> None:
+    slow = {"workflowId": "slow", "input": {"id": 7}, "runId": "o-7"}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(server.client.post, "/api/runs", json=slow)
+        eventually(lambda: shell.effects() == ["charge", "wait"])
+        with server.client.stream("GET", "/api/runs/o-7/events", headers={"accept": "text/event-stream"}) as stream:
+            lines = stream.iter_lines()
+            assert next(lines)
+            server.process.terminate()
+            for _ in lines:  # to its end, which is no error
+                pass
+        assert waiting.result().status_code == 202
+        shell.go()
+
+    assert server.process.wait(timeout=20) == 0
+
+
+def test_a_second_signal_waits_for_no_step(shell: Shell) -> None:
+    with served(shell, "--dev") as server:
+        server.post("/api/runs", {"workflowId": "slow", "input": {"id": 7}, "runId": "o-7"}, prefer="respond-async")
+        eventually(lambda: shell.effects() == ["charge", "wait"])
+        server.process.terminate()
+        eventually(lambda: not is_listening(server.url))
+        code, _ = server.stop()
+
+    assert code == 0
+    assert shell.json("runs", "show", "o-7", "--json")["head"]["owner"] is None
+
+
+def is_listening(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz").status_code > 0
+    except httpx.TransportError:
+        return False
 
 
 # --- wrong commands

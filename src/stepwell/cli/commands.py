@@ -73,6 +73,20 @@ COMMANDS = (
         ),
     ),
     Command(
+        "dev",
+        "stepwell.cli.dev:dev",
+        "serve workflows to yourself, and start anew whenever a file is saved",
+        "stepwell dev orders.py",
+        (
+            target,
+            option("--port", type=int, metavar="N", help="the port on 127.0.0.1 (default 7788; 0: a free one)"),
+            option("--no-reload", action="store_true", help="do not look at files"),
+            logging,
+            config,
+            backend,
+        ),
+    ),
+    Command(
         "serve",
         "stepwell.cli.serve:serve",
         "serve the HTTP API, and work on runs, until SIGTERM or Ctrl-C",

@@ -50,6 +50,12 @@ def _name_of(path: Path) -> tuple[str, Path]:
     return ".".join(names), folder
 
 
+def folder_of(place: str) -> Path:
+    """The folder from which a file, or a module by its name, is imported."""
+    path = Path(place)
+    return _name_of(path.resolve())[1] if path.is_file() else Path.cwd()
+
+
 def _imported(name: str, folder: Path, *, what: str) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -55,7 +55,8 @@ async def serve_until_told(arguments: Namespace) -> None:
                 await _open_and_serve(job, interrupts, arguments.ready_fd)
         finally:
             watching.cancel()
-    _say(settings, "stopped; runs that have not ended go on with the next worker" if job.has_worker else "stopped")
+    if arguments.parent is None:
+        _say(settings, "stopped; runs that have not ended go on with the next worker" if job.has_worker else "stopped")
 
 
 # --- what was asked for
