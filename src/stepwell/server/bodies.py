@@ -75,13 +75,9 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
 
 
 def _depth(value: Any) -> int:
+    """How many arrays and objects are around the innermost one, and that one."""
     deepest, level = 0, [value]
-    while level:
-        level = [
-            item
-            for container in level
-            if isinstance(container, dict | list)
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
+    while level := [item for item in level if isinstance(item, dict | list)]:
         deepest += 1
-    return deepest - 1
+        level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)]
+    return deepest
