@@ -162,6 +162,19 @@ def test_a_worker_that_hangs_in_a_call_is_found_though_the_backend_answers_other
     assert list(run(go())) == ["polling"]
 
 
+def test_a_worker_that_hangs_in_a_call_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.runtime.worker._LAST_WORDS_S", 0.01)
+
+    async def go() -> bool:
+        async with tried() as it:
+            it.weather.hangs, it.weather.bad = True, frozenset({"store.take"})
+            await it.weather.caught.wait()
+            await asyncio.wait_for(it.worker.stop(), 5)
+            return it.worker.has_stopped.is_set()
+
+    assert run(go())
+
+
 @workflow
 async def waits_for_me(ctx: Context) -> None:
     await slow()

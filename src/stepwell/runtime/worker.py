@@ -145,7 +145,10 @@ class Worker:
         self._is_stopping = True
         self._bell.set()
         if self.main is not None:
-            await asyncio.wait([self.main])
+            # A store that does not answer is not waited for: what it may still hand out, leases end.
+            _, late = await asyncio.wait([self.main], timeout=_LAST_WORDS_S)
+            if late:
+                self.main.cancel()
         for activation in list(self.active.values()):
             activation.drain()
         grace = (self.options.grace_ms if grace_ms is None else grace_ms) / 1000
