@@ -95,7 +95,8 @@ class Play:
     @property
     def world(self) -> World:
         """What is stored."""
-        return self.observer.backend.store._world  # type: ignore[attr-defined,no-any-return]
+        store = self.observer.backend.store
+        return getattr(store, "inner", store)._world  # type: ignore[no-any-return]
 
     async def again(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call; if the backend gave no answer, the caller's part is to repeat the same call."""
