@@ -56,7 +56,7 @@ async def _enter_named(server: Server, call: Call) -> None:
     if namespace is None:
         return
     if not server.serves(namespace):
-        raise Problem(404, "not_found", "there is nothing here")
+        raise Problem(404, "no_such_hook", "there is no such hook")  # as for a wrong token: who asks learns nothing
     call.app = await server.app_of(namespace)
 
 
