@@ -18,9 +18,9 @@ from opentelemetry.trace import StatusCode
 from tests.helpers import run, until
 
 from stepwell import Context, DefinitionError, Retry, Signal, Stepwell, step, workflow
+from stepwell.model.traceparents import TAG, tags_of, traceparent_of
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.telemetry import tracing_observer
-from stepwell.runtime.traceparents import TAG, tags_of, traceparent_of
 from stepwell.runtime.tracing import Tracing, span_id
 from stepwell.testing import StepwellTest
 

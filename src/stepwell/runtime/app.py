@@ -218,6 +218,11 @@ class Stepwell:
         """Whether somebody has entered it, and not left."""
         return self._client is not None
 
+    @property
+    def is_traced(self) -> bool:
+        """Whether OpenTelemetry is told of its runs."""
+        return bool(self._options.get("tracing"))
+
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Call this when the app closes, while its backend is still there. The app must be open."""
         assert self._stack is not None, "open apps have one"

@@ -26,8 +26,8 @@ from stepwell.engine.program import StepCommand
 from stepwell.model.entries import AttemptFailed, Ended, Entry, Received, StepCompleted, StepFailed, TimerFired
 from stepwell.model.failures import Failure
 from stepwell.model.ids import RunId, lineage, step_name
+from stepwell.model.traceparents import TAG, traceparent_of
 from stepwell.runtime.telemetry import Held, LetGo
-from stepwell.runtime.traceparents import TAG, traceparent_of
 
 Attributes = Mapping[str, str | bool | int | Sequence[str]]
 

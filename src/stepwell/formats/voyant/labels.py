@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from stepwell.errors import DefinitionError
 from stepwell.model.failures import NULL
 from stepwell.model.ids import RunId
+from stepwell.model.traceparents import TAG as TRACEPARENT
 
 LABELS = "voyant"
 """The key of metadata that holds the labels. Records do not show it."""
@@ -17,6 +18,7 @@ ENVIRONMENTS = ("production", "preview", "development")
 DEFAULT_ENVIRONMENT = "development"
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _CHANCE_BYTES = 10
 
 
@@ -62,8 +64,8 @@ def tag_map(tags: Iterable[str]) -> dict[str, str]:
 
 
 def tag_list(tags: Mapping[str, str]) -> list[str]:
-    """Tags of ours as a list."""
-    return [f"{key}:{value}" if value else key for key, value in tags.items()]
+    """Tags of ours as a list, without the trace that asked for the run."""
+    return [f"{key}:{value}" if value else key for key, value in tags.items() if key != TRACEPARENT]
 
 
 def run_id(now_ms: int, chance: bytes) -> RunId:
@@ -71,5 +73,5 @@ def run_id(now_ms: int, chance: bytes) -> RunId:
     if len(chance) != _CHANCE_BYTES:
         raise DefinitionError(f"a run id is made of {_CHANCE_BYTES} random bytes, {len(chance)} were given")
     number = (now_ms << 80) | int.from_bytes(chance, "big")
-    digits = [_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    digits = [_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)]
     return RunId(f"run_{''.join(digits)}")

@@ -15,6 +15,7 @@ from stepwell.model.entries import Created
 from stepwell.model.failures import NULL
 from stepwell.model.ids import RunId, keyed_run_id
 from stepwell.model.runs import TERMINAL, Head, checked_run_id
+from stepwell.model.traceparents import tags_of as traceparent_tags
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.archiving import restart
 from stepwell.runtime.client import NewStart
@@ -136,7 +137,7 @@ async def _start_of(call: Call, body: Trigger, key: str | None) -> NewStart:
         seed=app.client.clock.random_bytes(16).hex(),
         deadline=None if timeout_ms is None else now + delay_ms + timeout_ms,
         not_before=now + delay_ms if delay_ms else 0,
-        tags={**workflow.spec.tags, **(tag_map(body.tags) if isinstance(body.tags, list) else body.tags or {})},
+        tags=_tags(call, workflow, body),
         metadata=_metadata(call, body, key),
     )
     return NewStart(
@@ -175,6 +176,15 @@ def input_of(app: Stepwell, workflow: Any, raw: Any) -> Raw:
         raise Problem(400, "invalid_input", str(error)) from None
     except DefinitionError as error:
         raise Problem(400, "invalid_input", str(error)) from None
+
+
+def _tags(call: Call, workflow: Any, body: Trigger) -> dict[str, str]:
+    """Those of the workflow, those given, and the trace that asks, if runs are traced."""
+    given = tag_map(body.tags) if isinstance(body.tags, list) else body.tags or {}
+    tags = {**workflow.spec.tags, **given}
+    if call.app.is_traced and (asking := traceparent_tags(call.header("traceparent"))):
+        tags |= asking
+    return tags
 
 
 def _metadata(call: Call, body: Trigger, key: str | None) -> dict[str, Raw]:
