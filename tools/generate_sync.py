@@ -42,6 +42,12 @@ def __enter__(self) -> Self:
 
 def __exit__(self, *exc: object) -> None:
     self._portal.close()
+
+def open(self) -> Self:
+    """Open the app, unless it is open, until this process ends: for web servers that call it wherever they use it.
+    Those that fork have to do so before they call it."""
+    self._portal.open_once()
+    return self
 '''
 WRAPPED = """
 def __init__(self, portal: Portal, inner: {inner}) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.helpers import run
@@ -25,6 +28,7 @@ from stepwell import (
 )
 from stepwell.runtime.sync import SyncStepwell
 
+SRC = str(Path(__file__).parents[2] / "src")
 approval = Signal("approval", str)
 paid = Event("paid", int)
 words = Stream("words", str)
@@ -210,3 +214,61 @@ def test_nothing_works_before_or_after() -> None:
 def test_what_opening_raises_is_raised() -> None:
     with pytest.raises(StepwellError, match="nothing"), Stepwell("nothing://").sync():
         pass
+
+
+# --- opened until the process ends
+
+
+FORKING = """
+import os, threading
+from stepwell import Context, Stepwell, StepwellError, step, workflow
+
+@step
+def double(n: int) -> int:
+    return 2 * n
+
+@workflow
+async def doubled(ctx: Context, n: int) -> int:
+    return await double(n)
+
+s = Stepwell("sqlite:///runs.db", include=[__name__]).sync()
+results = []
+threads = [threading.Thread(target=lambda n=n: results.append(s.open().start(doubled, n).result())) for n in range(5)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(sorted(results), flush=True)
+child = os.fork()
+if child == 0:
+    try:
+        s.open().start(doubled, 7)
+    except StepwellError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_an_app_is_opened_once_in_a_process_and_closes_with_it_and_forks_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "forking.py").write_text(FORKING)
+    # Python 3.12 and newer warn of any fork beside threads.
+    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "forking.py"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": SRC}, capture_output=True, text=True)
+    results, refused = done.stdout.splitlines()
+
+    assert (done.returncode, done.stderr, results) == (0, "", "[0, 2, 4, 6, 8]")
+    assert "before it forked; open it in each process after that" in refused
+    with Stepwell(f"sqlite:///{tmp_path}/runs.db").sync() as s:
+        assert [head.owner for head in s.runs.list().runs] == [None] * 5
+
+
+def test_an_app_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
+    s = Stepwell(f"sqlite:///{tmp_path}/later/runs.db", include=[doubled]).sync()
+    with pytest.raises(StepwellError):
+        s.open()
+    (tmp_path / "later").mkdir()
+
+    assert s.open().start(doubled, 2).result() == 4
+    s.__exit__()

@@ -10,8 +10,11 @@ event, which then stays locked. So what the main thread waits on here is a bare 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import importlib
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -38,11 +41,18 @@ class Portal:
     def __init__(self, manager: AbstractAsyncContextManager[Any], *, close_within: float) -> None:
         self._manager = manager
         self._close_within = close_within
+        self._opening = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing was opened yet."""
+        self._process = os.getpid()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
         self._stop = asyncio.Event()
         self._is_cancelled = False
+        self._is_closed = False
         self._opened = _Answer[None]()
         self._ended = _Answer[None]()
 
@@ -60,8 +70,25 @@ class Portal:
             self._thread.join(_LOOK_EVERY)
             raise
 
+    def open_once(self) -> None:
+        """Open it, unless that was done, until the process ends. Of several threads, one opens and the others wait."""
+        with self._opening:
+            if self._thread is None:
+                self._forget()
+                try:
+                    self.open()
+                except BaseException:
+                    self._forget()  # who comes next tries again
+                    raise
+                _at_exit(self.close)
+            self._check_process()
+
     def close(self) -> None:
-        """Leave the manager and end the thread, within a bound; past it the thread is left behind, with a warning."""
+        """Leave the manager and end the thread, within a bound; past it the thread is left behind, with a warning.
+        Repeating does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             self._tell(self._stop.set)
             if self._ended.wait(self._close_within):
@@ -110,6 +137,7 @@ class Portal:
                 _refuse_running_loop()
             if self._loop is None:
                 raise StepwellError("this app is not open; use it inside `with app.sync() as s:`")
+            self._check_process()
             self._loop.call_soon_threadsafe(answer.begin, coroutine)
         except RuntimeError:
             coroutine.close()
@@ -124,6 +152,13 @@ class Portal:
             if self._ended.is_there and not answer.is_there:
                 raise StepwellError(_CLOSED_MEANWHILE)
         return answer.result()
+
+    def _check_process(self) -> None:
+        """A process that was forked has no thread that would answer."""
+        if self._process != os.getpid():
+            raise StepwellError(
+                f"this app was opened in process {self._process}, before it forked; open it in each process after that"
+            )
 
     def _cancel_main(self) -> None:
         self._is_cancelled = True
@@ -214,6 +249,13 @@ async def _close(source: AsyncIterator[Any]) -> None:
     close = getattr(source, "aclose", None)
     if close is not None:
         await close()
+
+
+def _at_exit(close: Callable[[], None]) -> None:
+    """Call this when the program ends, while executors still take work: when `atexit` calls, they do not. They end in
+    the order in which they came, the last first; so theirs has to be there before."""
+    importlib.import_module("concurrent.futures.thread")
+    getattr(threading, "_register_atexit", atexit.register)(close)
 
 
 def _refuse_running_loop() -> None:

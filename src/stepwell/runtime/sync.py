@@ -56,6 +56,12 @@ class SyncStepwell:
     def __exit__(self, *exc: object) -> None:
         self._portal.close()
 
+    def open(self) -> Self:
+        """Open the app, unless it is open, until this process ends: for web servers that call it wherever they use it.
+        Those that fork have to do so before they call it."""
+        self._portal.open_once()
+        return self
+
     def in_namespace(self, namespace: str) -> SyncStepwell:
         """The app of another namespace of the opened backend. It is open, and closes with this one.
 
