@@ -407,3 +407,12 @@ def test_seeing_forgets_apps_that_have_closed() -> None:
             return [*before, "|", *(app.namespace for app in seeing.apps())]
 
     assert run(go()) == ["", "acme", "|", ""]
+
+
+def test_alive_needs_no_app_that_is_open() -> None:
+    async def main() -> list[int]:
+        server = Stepwell("memory://").asgi()
+        async with AsyncClient(transport=ASGITransport(server), base_url="http://localhost") as http:
+            return [(await http.get(path)).status_code for path in ("/healthz", "/readyz")]
+
+    assert asyncio.run(main()) == [200, 503]

@@ -229,12 +229,12 @@ class _Exchange:
     async def _answered(self) -> Answer | EventStream:
         server, scope = self._server, self._scope
         check_headers(server, scope)
-        if server._access is None:
-            await _opened(server)
         if scope["method"] == "OPTIONS":
             return Answer(status=204)
         endpoint, path = self._find()
         self.route = endpoint.path
+        if server._access is None and not endpoint.needs_nothing:
+            await _opened(server)
         call = self._call = Call(server, endpoint, scope, path)
         call.request_id = self._request_id = _request_id(call) or server.new_request_id()
         REQUEST_ID.set(call.request_id)

@@ -65,7 +65,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     parameters, `tuple` fields may be repeated. `body` is the type of the JSON body, `bytes` for any body, None for
     none. `answers` are the types of the bodies by status, and `problems` the statuses besides those that any route may
     have. `streams`: the route answers with events if it is asked for these. `is_compat`: errors are
-    `{"error", "message"}`.
+    `{"error", "message"}`. `needs_nothing`: it answers also while the app is not open.
     """
 
     method: str
@@ -80,6 +80,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     problems: tuple[int, ...] = ()
     streams: bool = False
     is_compat: bool = False
+    needs_nothing: bool = False
 
 
 class Call:

@@ -58,6 +58,7 @@ ENDPOINTS = (
         handler=healthz,
         scope=None,
         summary="Whether the process is alive: the event loop turns.",
+        needs_nothing=True,
         answers={200: Alive},
     ),
     Endpoint(
