@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, structs
 
 from stepwell.errors import CodecError, DefinitionError
-from stepwell.formats.voyant import LABELS, Labels, RunRecord, Trigger, run_id, tag_map
+from stepwell.formats.voyant import LABELS, Labels, Trigger, run_id, tag_map
 from stepwell.formats.voyant.bodies import deadline_ms, is_name
 from stepwell.formats.voyant.labels import DEFAULT_ENVIRONMENT
 from stepwell.model.entries import Created
@@ -46,15 +46,16 @@ async def trigger(call: Call) -> Answer:
 
 async def started(call: Call, start: NewStart, watch: Watch) -> Answer:
     """The answer when the run has paused; 202 if it goes on for longer than anybody waits, or nobody wants to wait."""
-    if call.prefers_async:
-        return Answer(body=await _record(call, start, watch), status=202, headers=ASYNC)
-    is_later = start.created.not_before > 0
-    is_done = is_later or await paused(call, watch)
-    return Answer(body=await _record(call, start, watch), status=200 if is_done else 202)
-
-
-async def _record(call: Call, start: NewStart, watch: Watch) -> RunRecord:
-    return watched_record(call, start, watch) or await stored_record(call, start.id, watch)
+    is_async, is_later = call.prefers_async, start.created.not_before > 0
+    is_done = is_later or (not is_async and await paused(call, watch))
+    # Of a run that another process drives, only its beginning was seen.
+    is_seen = is_async or is_later or watch.is_over or watch.is_resting
+    record = watched_record(call, start, watch) if is_seen else None
+    if record is None:
+        record = await stored_record(call, start.id, watch)
+    if is_async:
+        return Answer(body=record, status=202, headers=ASYNC)
+    return Answer(body=record, status=200 if is_done else 202)
 
 
 # --- which run
