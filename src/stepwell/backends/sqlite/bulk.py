@@ -89,6 +89,6 @@ INSERT_RUNS = BulkInsert(
     "namespace",
 )  # fmt: skip
 INSERT_MAIL = BulkInsert("inbox", "run", "no", "id", "accepted_at", "body")
-INSERT_TAGS = BulkInsert("tags", "key", "value", "run")
+INSERT_TAGS = BulkInsert("tags", "namespace", "key", "value", "run")
 INSERT_JOBS = BulkInsert("jobs", "queue", "visible_at", "deliveries", "body")
 INSERT_CHUNKS = BulkInsert("chunks", "stream", "no", "data")

@@ -2,8 +2,9 @@
 -- SQLite cuts a decoded JSON text at a NUL. Texts that may hold one come escaped (`escaped`): SUB 0 is NUL, SUB 1 is SUB.
 -- Answers of many rows come as one row of JSON: each row fetched is a chance to lose the interpreter lock for 5 ms.
 
+-- The last number that was given away, and the first span that is not counted yet.
 -- name: last_run
-select seq from sqlite_sequence where name = 'runs'
+select seq, (select ifnull(max(span), -1) + 1 from spans) from sqlite_sequence where name = 'runs'
 
 -- name: deletions
 select value from counters where name = 'deletions'
@@ -101,10 +102,32 @@ cross join inbox as i on i.run = json_extract(w.value, '$[0]')
   and i.id = replace(replace(json_extract(w.value, '$[1]'), char(26, 48), char(0)), char(26, 49), char(26))
 
 -- name: tags_of_run
-select tags from runs where no = ?1
+select namespace, tags from runs where no = ?1
 
 -- name: delete_tag
-delete from tags where key = ?1 and value = ?2 and run = ?3
+delete from tags where namespace = ?1 and key = ?2 and value = ?3 and run = ?4
+
+-- For searching: spans that may hold runs of these times, latest first, and the first span that is not counted yet.
+-- name: spans_of_times
+select
+  (select json_group_array(span) from (
+    select span from spans
+    where (?1 is null or until >= ?1) and (?2 is null or since < ?2) and (?3 is null or ended < ?3)
+    order by span desc)),
+  (select ifnull(max(span), -1) + 1 from spans)
+
+-- name: first_and_last_namespace
+select (select min(namespace) from runs), (select max(namespace) from runs)
+
+-- All numbers of the span (?1 to ?2) are given away.
+-- name: close_span
+insert or replace into spans (span, since, until, ended)
+select ?1 >> 10, ifnull(min(created_at), 9223372036854775807), ifnull(max(created_at), 0),
+  ifnull(min(ended_at), 9223372036854775807)
+from runs where no between ?1 and ?2
+
+-- name: end_in_span
+update spans set ended = ?2 where span = ?1 and ended > ?2
 
 -- name: delete_frames
 delete from frames where pos between ?1 and ?2

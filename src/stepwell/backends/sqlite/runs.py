@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from stepwell.backends.sqlite.bulk import INSERT_FRAMES, INSERT_MAIL, INSERT_RUNS, INSERT_TAGS, Value, update_runs
 from stepwell.backends.sqlite.rows import changed_columns, head_of, row_of, tags_of
+from stepwell.backends.sqlite.search import SPAN_BITS
 from stepwell.backends.sqlite.session import Session, as_json, escaped
 from stepwell.model.ids import Claim, RunId
 from stepwell.model.runs import TERMINAL, Head
@@ -78,8 +79,7 @@ def create(session: Session, runs: Sequence[NewRun]) -> list[Head | None]:
     there: dict[RunId, Head] = {}
     for row in session.fetch_json("heads_by_id", as_json(list(ids))):
         there[row[1]] = head_of(row)
-    last = session.fetch("last_run")
-    no = last[0][0] if last else 0
+    no, first_open = (session.fetch("last_run") or [(0, 0)])[0]
     answers: list[Head | None] = []
     heads: list[tuple[Value, ...]] = []
     frames: list[tuple[Value, ...]] = []
@@ -95,10 +95,17 @@ def create(session: Session, runs: Sequence[NewRun]) -> list[Head | None]:
         heads.append(row_of(no, head))
         frames += [(no << SEQ_BITS | seq, body) for seq, body in enumerate(new.frames, 1)]
         if head.tags:
-            session.insert(INSERT_TAGS, [(key, value, no) for key, value in head.tags.items()])
+            session.insert(INSERT_TAGS, [(head.namespace, key, value, no) for key, value in head.tags.items()])
     session.insert(INSERT_RUNS, heads)
     session.insert(INSERT_FRAMES, frames)
+    _close_spans(session, first_open, no)
     return answers
+
+
+def _close_spans(session: Session, first: int, last: int) -> None:
+    """Count the spans whose last number was given away."""
+    for span in range(first, last + 1 >> SPAN_BITS):
+        session.write("close_span", span << SPAN_BITS, (span + 1 << SPAN_BITS) - 1)
 
 
 def take(session: Session, requests: Sequence[TakeRequest]) -> list[Taken]:
@@ -181,7 +188,20 @@ def _decide(
             rows.append((pos, frame.body))
             if frame.head is not None:
                 _change(session, state, frame)
+    _write_ends(session, states.values())
     _write_changes(session, states.values())
+
+
+def _write_ends(session: Session, states: Iterable[_State]) -> None:
+    """Spans know when the first of their runs ended: mostly known already, since others ended before."""
+    ends: dict[int, int] = {}
+    for state in states:
+        ended_at = state.changes.get("ended_at")
+        if isinstance(ended_at, int):
+            span = state.no >> SPAN_BITS
+            ends[span] = min(ended_at, ends.get(span, ended_at))
+    for span, ended_at in ends.items():
+        session.write("end_in_span", span, ended_at)
 
 
 def _change(session: Session, state: _State, frame: Append) -> None:
@@ -197,10 +217,10 @@ def _change(session: Session, state: _State, frame: Append) -> None:
 
 def _replace_tags(session: Session, no: int, tags: dict[str, str]) -> None:
     """The index of tags follows the head, which still holds the old ones."""
-    old = session.fetch("tags_of_run", no)[0][0]
+    ((namespace, old),) = session.fetch("tags_of_run", no)
     for key, value in (tags_of(old) if old else {}).items():
-        session.write("delete_tag", key, value, no)
-    session.insert(INSERT_TAGS, [(key, value, no) for key, value in tags.items()])
+        session.write("delete_tag", namespace, key, value, no)
+    session.insert(INSERT_TAGS, [(namespace, key, value, no) for key, value in tags.items()])
 
 
 def _compare(
