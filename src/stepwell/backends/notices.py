@@ -7,6 +7,9 @@ import weakref
 from collections.abc import Iterable
 from threading import Lock
 
+_PRUNE_FROM = 100
+"""How many topics there may be before those are dropped to which nobody listens any more."""
+
 
 class Listener:
     """An endless iterator that yields after each ring, several rings at once if it was slow."""
@@ -60,15 +63,21 @@ class Notices:
         self._lock = Lock()
         # Mappings, for they have an order, sets have none; nothing else decides who is woken first.
         self._topics: dict[str, weakref.WeakKeyDictionary[Listener, None]] = {}
+        self._prune_at = _PRUNE_FROM
 
     def __bool__(self) -> bool:
         """Whether anybody listens."""
-        return bool(self._topics) and any(self._listeners(list(self._topics)))
+        with self._lock:
+            return any(self._topics.values())
 
     def listen(self, *topics: str) -> Listener:
         """A listener that hears every ring of these topics from now on."""
         listener = Listener()
         with self._lock:
+            if len(self._topics) >= self._prune_at:
+                # Who follows a run listens to a topic of its own, which may never be rung again.
+                self._topics = {topic: listeners for topic, listeners in self._topics.items() if listeners}
+                self._prune_at = max(_PRUNE_FROM, 2 * len(self._topics))
             for topic in topics:
                 self._topics.setdefault(topic, weakref.WeakKeyDictionary())[listener] = None
         return listener
