@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
     from stepwell.codec import AesGcm, Codec, Compression
     from stepwell.errors import (
+        AccessError,
         ActivationError,
         BackendError,
         BlueprintError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from stepwell.runtime.handles import Handle
 
 __all__ = [
+    "AccessError",
     "ActivationError",
     "AesGcm",
     "BackendError",
@@ -122,6 +124,7 @@ _MODULES = {
     "stepwell.authoring.workflows": ("Workflow", "WorkflowRef", "workflow"),
     "stepwell.codec": ("AesGcm", "Codec", "Compression"),
     "stepwell.errors": (
+        "AccessError",
         "ActivationError",
         "BackendError",
         "BlueprintError",

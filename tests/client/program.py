@@ -32,7 +32,7 @@ def app(url: str) -> Stepwell:
 def main() -> None:
     url, port = sys.argv[1:]
     server = Server(app(url), ServerOptions(), worker=True)
-    uvicorn.run(server, host="127.0.0.1", port=int(port), log_level="warning")  # type: ignore[arg-type]
+    uvicorn.run(server, host="127.0.0.1", port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

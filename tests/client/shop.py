@@ -107,8 +107,8 @@ async def greeting(ctx: Context, name: str = "you") -> str:
     return f"hello {name}"
 
 
-async def double(ctx: NodeContext) -> int:
-    return int(ctx.input) * 2
+async def double(ctx: NodeContext[int]) -> int:
+    return ctx.input * 2
 
 
 flow = (

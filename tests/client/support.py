@@ -29,6 +29,12 @@ def play(test: Coroutine[Any, Any, T]) -> T:
         return runner.run(loop.drive(test))
 
 
+async def begun(app: Any, run: str, status: str = "waiting") -> None:
+    """Wait until the run stands so."""
+    while (await app.handle(run).status()) != status:
+        await asyncio.sleep(1)
+
+
 class Script:
     """A server that gives these replies, one after another, and keeps what it was asked."""
 

@@ -30,7 +30,7 @@ async def serving() -> AsyncIterator[tuple[Server, Connect]]:
 
 
 async def key(server: Server, *scopes: str, **options: Any) -> str:
-    return (await server.access.keys.create(scopes=scopes, **options)).text  # type: ignore[arg-type]
+    return (await server.access.keys.create(scopes=scopes, **options)).text
 
 
 def serve(test: Callable[[Server, Connect], Awaitable[None]]) -> None:

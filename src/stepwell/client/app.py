@@ -118,8 +118,9 @@ class Client:
         ref = ref_of(self._registry, workflow, options)
         starts = [start_of(self._registry, ref, (value,), options) for value in inputs]
         output = self._registry.output_of(ref)
+        is_repeatable = all(start.is_repeatable for start in starts)
         for batch in batches(starts):
-            asked = request("POST", path("api", "bulk", "start"), {"starts": batch})
+            asked = request("POST", path("api", "bulk", "start"), {"starts": batch}, is_repeatable=is_repeatable)
             for result in results_of((await self._wire.ask(asked)).body, asked.asked).results:
                 if result.error is not None:
                     raise result.error

@@ -184,7 +184,10 @@ class ClientRuns:
         return await self._steer("unpause", runs, "", request_id)
 
     async def answer(self, run: str, node: str, *, action: str | None = None, output: Any = None) -> bool:
-        """Let a blueprint's node that waits go on. See `ClientHandle.resume`."""
+        """Let a blueprint's node that waits go on. See `ClientHandle.resume`.
+
+        False may also mean that an earlier try of this very call was the first, and its answer was lost.
+        """
         body = {"action": action, "output": plain_value(self._registry, output, f"the output of node {node}")}
         asked = request("POST", path("api", "runs", run, "nodes", node), body)
         return read_accepted((await self._wire.ask(asked)).body, asked.asked).accepted

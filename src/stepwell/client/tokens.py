@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from stepwell.authoring.messages import Stream
 from stepwell.client.requests import path, request
@@ -22,7 +23,7 @@ class ClientTokens:
         self,
         *,
         run: str,
-        stream: Stream[object] | str | None = None,
+        stream: Stream[Any] | str | None = None,
         ttl: Duration | None = None,
         scopes: Iterable[str] | None = None,
     ) -> AccessToken:

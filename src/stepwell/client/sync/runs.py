@@ -183,7 +183,10 @@ class SyncClientRuns:
         return self._steer("unpause", runs, "", request_id)
 
     def answer(self, run: str, node: str, *, action: str | None = None, output: Any = None) -> bool:
-        """Let a blueprint's node that waits go on. See `SyncClientHandle.resume`."""
+        """Let a blueprint's node that waits go on. See `SyncClientHandle.resume`.
+
+        False may also mean that an earlier try of this very call was the first, and its answer was lost.
+        """
         body = {"action": action, "output": plain_value(self._registry, output, f"the output of node {node}")}
         asked = request("POST", path("api", "runs", run, "nodes", node), body)
         return read_accepted((self._wire.ask(asked)).body, asked.asked).accepted
