@@ -35,17 +35,17 @@ async def send_events(source: EventSource, send: Send, *, ping: float, gone: asy
     pinger = _Pinger(source, ping)
     gone.add_done_callback(pinger.poke)
     try:
-        await _send(send, _HELLO)
+        await send(_part(_HELLO))
         while not gone.done():
             data = await source.take()
             if data is None:
                 return
             if data:
                 pinger.is_quiet = False
-                await _send(send, data)
+                await send(_part(data))
             elif pinger.is_due:
                 pinger.is_due = False
-                await _send(send, _PING)
+                await send(_part(_PING))
     finally:
         gone.remove_done_callback(pinger.poke)
         pinger.close()
@@ -84,5 +84,5 @@ def _line(data: bytes) -> bytes:
     return msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data
 
 
-async def _send(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+def _part(data: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": True}

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 ITEMS_MAX = 2_000
 BYTES_MAX = 8 * 2**20
 """How much a feed keeps."""
+_AT_ONCE = 50
 _BATCH_MAX = 128 * 1024
 """How many bytes (about) a subscriber is handed at a time."""
 
@@ -49,6 +50,7 @@ class Feed(Generic[I]):
         self.base = 0
         self.last_words: bytes | None = None
         self.error: BaseException | None = None
+        self.is_over = False
         self.subscriptions: set[Subscription[I]] = set()
         self.holds = 0
         self.began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -57,16 +59,6 @@ class Feed(Generic[I]):
     @abstractmethod
     async def run(self) -> None:
         """Read to the end."""
-
-    @property
-    def end(self) -> int:
-        """How many items there were so far."""
-        return self.base + len(self.items)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self.last_words is not None or self.error is not None
 
     def begin(self, floor: Any) -> None:
         """The buffer holds whatever comes after this key."""
@@ -85,20 +77,29 @@ class Feed(Generic[I]):
     def finish(self, last_words: bytes) -> None:
         """Nothing more will come; this is the last that each subscriber gets."""
         self.last_words = last_words
+        self.is_over = True
         self.tell()
 
     def fail(self, error: BaseException) -> None:
         """It cannot be read."""
         self.error = error
+        self.is_over = True
         if not self.began.done():
             self.began.set_exception(error)
             self.began.exception()  # whoever waits for it is told; if nobody does, nobody need be
         self.tell()
 
     def tell(self) -> None:
-        """Wake everybody."""
-        for subscription in self.subscriptions:
+        """Wake everybody, some in each turn of the loop: what the first write goes out while the next are woken, and
+        whoever else has something to do is not held up."""
+        self._wake(list(self.subscriptions), 0)
+
+    def _wake(self, subscriptions: Sequence[Subscription[I]], start: int) -> None:
+        end = start + _AT_ONCE
+        for subscription in subscriptions[start:end]:
             subscription.wake()
+        if end < len(subscriptions):
+            asyncio.get_running_loop().call_soon(self._wake, subscriptions, end)
 
     def number_after(self, key: Any) -> int:
         """The number of the first item after this key, which the buffer must cover."""
@@ -125,6 +126,7 @@ class Subscription(Generic[I]):
         self.feed = feed
         self.last = last
         self._leave = leave
+        self._loop = asyncio.get_running_loop()
         self._number = -1
         self._waiter: asyncio.Future[None] | None = None
         self._is_poked = False
@@ -138,23 +140,29 @@ class Subscription(Generic[I]):
     def bytes_of(self, item: I) -> bytes:
         """As this reader gets it; nothing, if it is not for them."""
 
-    def joined(self) -> None:
-        """From here on, items come from the buffer."""
-
     async def take(self) -> bytes | None:
         """The next bytes; empty ones if somebody poked; None at the end. Raises what the feed met."""
+        # Thousands of subscribers come through here for each event, so it calls little.
+        feed = self.feed
         while not self._is_done:
-            data = self._buffered() if self._is_live() else await self._caught_up()
-            if data:
-                return data
-            if not self._is_live() or self._number < self.feed.end:
-                continue  # there is more, and none of it so far was for this reader
-            if self.feed.is_over:
+            place = self._number - feed.base
+            if place < 0:
+                if not self._join() and (data := await self._caught_up()):
+                    return data
+            elif place < len(feed.items):
+                if data := self._buffered(place):
+                    return data  # else none of it was for this reader
+            elif feed.is_over:
                 return self._farewell()
-            if self._is_poked:
+            elif self._is_poked:
                 self._is_poked = False
                 return b""
-            await self._rung()
+            else:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
         return None
 
     def wake(self) -> None:
@@ -172,37 +180,30 @@ class Subscription(Generic[I]):
         self._is_done = True
         self._leave(self)
 
-    def _is_live(self) -> bool:
-        if self._number >= self.feed.base:
-            return True
+    def _join(self) -> bool:
+        """Go on with the buffer, if that holds what comes next."""
         self._number = -1
         if self.last < self.feed.floor:
             return False
         self._number = self.feed.number_after(self.last)
-        self.joined()
         return True
 
-    def _buffered(self) -> bytes:
-        """What there is in the buffer, up to a size."""
-        feed = self.feed
-        place = self._number - feed.base
-        items = feed.items
+    def _buffered(self, place: int) -> bytes:
+        """What there is in the buffer from here on, up to a size."""
+        items = self.feed.items
         if len(items) - place == 1:
             item = items[place]
             self._number += 1
             self.last = item.key
             return self.bytes_of(item)
         parts: list[bytes] = []
-        size = 0
+        size, start = 0, place
         while place < len(items) and size < _BATCH_MAX:
-            item = items[place]
+            parts.append(self.bytes_of(items[place]))
+            size += len(parts[-1])
             place += 1
-            part = self.bytes_of(item)
-            parts.append(part)
-            size += len(part)
-        if parts:
-            self._number = feed.base + place
-            self.last = items[place - 1].key
+        self._number += place - start
+        self.last = items[place - 1].key
         return b"".join(parts)
 
     async def _caught_up(self) -> bytes:
@@ -221,13 +222,6 @@ class Subscription(Generic[I]):
             assert self.feed.error is not None, "it is over"
             raise self.feed.error.with_traceback(None)
         return self.feed.last_words
-
-    async def _rung(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
 
 S = TypeVar("S", bound=Subscription[Any])
