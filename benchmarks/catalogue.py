@@ -208,6 +208,13 @@ WORKLOADS = (
         ),
     ),
     Workload(
+        "listing",
+        17,
+        "a page of 100 from a long listing, by each filter and likely pairs of them",
+        (Contender("ours", "listing", {"runs": 100_000}, {"runs": 1_000_000}, note="100,000 runs (--full: 1 M)"),),
+        (Gate("worst p95 ms", most=100),),
+    ),
+    Workload(
         "history",
         18,
         "a run with many steps",
@@ -242,5 +249,49 @@ WORKLOADS = (
         "a worker with nothing to do",
         (Contender("ours", "standing", {"seconds": 5}),),
         (Gate("transactions", most=0),),
+    ),
+    Workload(
+        "sse",
+        22,
+        "1000 clients follow the stream of one run over HTTP: from a step's chunk, through the commit, to the client",
+        (
+            Contender(
+                "ours", "server_sse", {"kind": "ours", "subscribers": 1000, "runs": 1, "events": 50, "every": 0.1}
+            ),
+            Contender(
+                "uvicorn",
+                "server_sse",
+                {"kind": "limit", "subscribers": 1000, "runs": 1, "events": 50, "every": 0.1},
+                note="nothing stored",
+            ),
+        ),
+        (Gate("p50 ms", most=20), Gate("server us/event", most=1.3, beside="uvicorn")),
+        "follow",
+    ),
+    Workload(
+        "sse-journals",
+        22,
+        "the same for the journal of one run: from a step's result to the client",
+        (
+            Contender(
+                "ours",
+                "server_sse",
+                {"kind": "ours", "subscribers": 1000, "runs": 1, "events": 50, "every": 0.1, "what": "results"},
+            ),
+        ),
+        (Gate("p50 ms", most=20),),
+        "follow",
+    ),
+    Workload(
+        "sse-spread",
+        22,
+        "1000 clients follow the streams of 1000 runs, each of which sends a chunk in two seconds",
+        (
+            Contender(
+                "ours", "server_sse", {"kind": "ours", "subscribers": 1000, "runs": 1000, "events": 10, "every": 2}
+            ),
+        ),
+        (Gate("p50 ms", most=20),),
+        "follow",
     ),
 )
