@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 
-from stepwell.backends.notices import Notices
 from tests.helpers import run
+
+from stepwell.backends.notices import Notices
 
 
 def test_topics_that_nobody_listens_to_any_more_are_dropped() -> None:
