@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from httpx import ASGITransport, AsyncClient
 
+from stepwell import Stepwell
 from stepwell.server.bodies import MAX_DEPTH, checked_json
 from stepwell.server.problems import Problem
+from tests.helpers import run
 
 
 @pytest.mark.parametrize("innermost", ["", "1", '{"a": 1}'])
@@ -39,3 +42,25 @@ def test_what_is_malformed_or_ambiguous_is_refused(body: bytes, says: str) -> No
 
 def test_brackets_in_text_are_no_depth() -> None:
     assert checked_json(b'"' + b"[" * 1000 + b'"') == "[" * 1000
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain;charset=UTF-8"])
+def test_json_is_taken_whatever_clients_call_it(kind: str | None) -> None:
+    """curl -d says that it is a form, and a browser's fetch that it is text."""
+    assert _posted({} if kind is None else {"content-type": kind}) == 400  # read, and nothing of that name is there
+
+
+def test_what_is_compressed_is_refused() -> None:
+    assert _posted({"content-encoding": "gzip"}) == 415
+
+
+def _posted(headers: dict[str, str]) -> int:
+    async def main() -> int:
+        async with Stepwell("memory://") as app:
+            async with AsyncClient(transport=ASGITransport(app.asgi(dev=True)), base_url="http://localhost") as http:
+                body = b'{"workflowId": "nothing"}'
+                answer = await http.post("/api/runs", content=body, headers=headers)
+                assert "unknown_workflow" in answer.text or answer.status_code == 415
+                return answer.status_code
+
+    return run(main())
