@@ -56,11 +56,11 @@ def test_what_is_compressed_is_refused() -> None:
 
 def _posted(headers: dict[str, str]) -> int:
     async def main() -> int:
-        async with Stepwell("memory://") as app:
-            async with AsyncClient(transport=ASGITransport(app.asgi(dev=True)), base_url="http://localhost") as http:
-                body = b'{"workflowId": "nothing"}'
-                answer = await http.post("/api/runs", content=body, headers=headers)
-                assert "unknown_workflow" in answer.text or answer.status_code == 415
-                return answer.status_code
+        app = Stepwell("memory://")
+        server = ASGITransport(app.asgi(dev=True))
+        async with app, AsyncClient(transport=server, base_url="http://localhost") as http:
+            answer = await http.post("/api/runs", content=b'{"workflowId": "nothing"}', headers=headers)
+            assert "unknown_workflow" in answer.text or answer.status_code == 415
+            return answer.status_code
 
     return run(main())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from httpx import ASGITransport, AsyncClient
-from tests.helpers import run
 
 from stepwell import Stepwell
+from tests.helpers import run
 
 
 def _status(headers: dict[str, str], **options: object) -> int:

@@ -76,7 +76,7 @@ def _check_origin(server: Server, call: Call) -> None:
     name of this machine, which no other site's name can be bent to (DNS rebinding)."""
     host = call.header("host")
     if host is not None and not _is_loopback(host):
-        text = f"a server in dev mode answers as localhost, not as {host[:100]!r}; use keys to be reached by other names"
+        text = f"a server in dev mode answers as localhost, not as {host[:100]!r}; with keys it has other names, too"
         raise Problem(403, "forbidden", text)
     origin = call.header("origin")
     if origin is None or origin in server.options.cors_origins or "*" in server.options.cors_origins:
