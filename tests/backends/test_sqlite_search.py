@@ -139,7 +139,7 @@ RARE = {
 def test_few_runs_are_found_without_looking_at_all(
     name: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "_LOOKS_MAX", 2100)
+    monkeypatch.setattr(search, "_LOOKS_MAX", 4500)  # of 8000
 
     async def scenario() -> None:
         backend = await open_sqlite(tmp_path / "a.db", relaxed=True)

@@ -8,7 +8,7 @@ of runs that are too old or too young are left out before: the table `spans` kno
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,14 +24,15 @@ SPAN_BITS = 10
 """A span of the table `spans` is `no >> SPAN_BITS`."""
 
 _LAST_NO = 2**63 - 1
-_LOOKS_MAX = 20_000
-"""Runs that one page looks at."""
+_LOOKS_MAX = 25_000
+"""How much one page looks at: runs that lie side by side, or half as many that lie apart."""
 _LOOKS_FIRST = 1000
 _LOOKS_PER_RANGE = 50
 """What one more range of numbers costs, in runs."""
 _COUNT_MAX = 20_000
 _TEXT = "instr(iif(r.namespace = '', r.id, substr(r.id, length(r.namespace) + 2)), ?) > 0"
 _TAG = "exists (select 1 from tags as t where t.namespace = r.namespace and t.key = ? and t.value = ? and t.run = r.no)"
+_ALL: tuple[tuple[str, tuple[Value, ...]], ...] = (("select no from runs where no", ()),)
 _decode = msgspec.json.decode
 
 
@@ -44,10 +45,14 @@ class _Condition(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Numbers of runs from indexes, as queries whose results are merged, each in order; what they imply by name."""
+    """Numbers of runs from indexes, as queries whose results are merged, each in order; what they imply by name.
+
+    `cost` is that of a look at one of its runs.
+    """
 
     implies: frozenset[str]
     parts: tuple[tuple[str, tuple[Value, ...]], ...]
+    cost: int = 2
 
     def within(self, low: int, high: int) -> tuple[str, list[Value]]:
         """The numbers in that range, both ends included."""
@@ -111,7 +116,7 @@ class _Walk:
     def _step(self, source: _Source, conditions: Sequence[_Condition], low: int) -> None:
         """Look at the next runs of the source, and move on."""
         missing = self._query.limit + 1 - len(self._heads)
-        most = min(self._chunk, self._looks) if conditions else missing
+        most = max(1, min(self._chunk, self._looks // source.cost)) if conditions else missing
         text, values = source.within(low, self._below - 1)
         checked = "walk"
         if conditions:
@@ -125,7 +130,7 @@ class _Walk:
         ).fetchone()
         found: list[int] = _decode(row[0])
         self._keep(found)
-        self._looks -= row[1]
+        self._looks -= row[1] * source.cost
         self._chunk *= 4
         if len(found) == missing:
             self._below = found[-1]
@@ -160,12 +165,8 @@ class _Walk:
         """The source to walk: that with the fewest numbers."""
         ((first, last),) = self._connection.execute(SQL["first_and_last_namespace"])
         namespace = self._query.namespace
-        if namespace is None and first == last:
-            namespace = first
-        sources = list(_sources(self._query, namespace))
-        if not sources:
-            is_only = namespace is None or first == last == namespace
-            return _everything() if is_only else _by_status(str(namespace), STATUSES)
+        is_only = first == last and namespace in (None, first)
+        sources = list(_sources(self._query, first if is_only else namespace, is_only=is_only))
         best, most = sources[0], _COUNT_MAX
         for source in sources if len(sources) > 1 else ():
             text, values = source.within(low, high)
@@ -176,34 +177,32 @@ class _Walk:
         return best
 
 
-def _sources(query: RunQuery, namespace: str | None) -> Iterator[_Source]:
-    """Indexes that know some of the conditions. Without a namespace there are few."""
+def _sources(query: RunQuery, namespace: str | None, *, is_only: bool) -> Iterator[_Source]:
+    """Indexes that know some of the conditions, at least one. Most begin with a namespace. `is_only`: it is the only
+    one that there is."""
     if query.parent is not None:
         text = "select no from runs indexed by runs_parent where parent = ? and no"
         yield _Source(frozenset({"parent"}), ((text, (query.parent,)),))
     if namespace is None:
+        yield _Source(frozenset(), _ALL, cost=1)
         return
     for at, (key, value) in enumerate(query.tag):
         text = "select run as no from tags where namespace = ? and key = ? and value = ? and run"
         yield _Source(frozenset({"namespace", f"tag {at}"}), ((text, (namespace, key, value)),))
     if query.workflow is not None:
         text = "select no from runs indexed by runs_workflow where namespace = ? and workflow = ? and status = ? and no"
-        statuses = dict.fromkeys(query.status or STATUSES)
-        parts = tuple([(text, (namespace, query.workflow, status)) for status in statuses])
-        yield _Source(frozenset({"namespace", "workflow", "status"}), parts)
-    elif query.status:
-        yield _by_status(namespace, query.status)
+        yield _by_status(query, text, {"namespace": namespace, "workflow": query.workflow})
+    elif query.status or not is_only:
+        text = "select no from runs indexed by runs_status where namespace = ? and status = ? and no"
+        yield _by_status(query, text, {"namespace": namespace})
+    else:
+        yield _Source(frozenset({"namespace"}), _ALL, cost=1)
 
 
-def _by_status(namespace: str, statuses: Iterable[str]) -> _Source:
-    text = "select no from runs indexed by runs_status where namespace = ? and status = ? and no"
-    parts = tuple([(text, (namespace, status)) for status in dict.fromkeys(statuses)])
-    return _Source(frozenset({"namespace", "status"}), parts)
-
-
-def _everything() -> _Source:
-    """All runs there are, which are of one namespace or of any."""
-    return _Source(frozenset({"namespace"}), (("select no from runs where no", ()),))
+def _by_status(query: RunQuery, text: str, key: dict[str, Value]) -> _Source:
+    """The entries of an index that ends with the status, of each that is asked for."""
+    statuses = dict.fromkeys(query.status or STATUSES)
+    return _Source(frozenset({*key, "status"}), tuple([(text, (*key.values(), status)) for status in statuses]))
 
 
 def _conditions(query: RunQuery) -> Iterator[_Condition]:
