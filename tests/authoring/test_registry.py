@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ from stepwell import (
     workflow,
 )
 from stepwell.authoring.registry import Registry
+from stepwell.cli.places import app_of, definitions_of
 from stepwell.testing import StepwellTest
 from tests.authoring import shop
 
@@ -53,6 +55,30 @@ def versions(*given: tuple[str, list[str]]) -> Registry:
 @pytest.mark.parametrize("item", [SHOP, shop, shop.sell])
 def test_modules_their_names_and_objects_are_included(item: object) -> None:
     assert [found.id for found in registry_of(item, item).workflows()] == ["sell"]
+
+
+class Absent:
+    """Stands for something that is not there now, as Flask's `request` and Django's `settings` do."""
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("working outside of request context")
+
+    @__class__.setter
+    def __class__(self, value: type) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("working outside of request context")
+
+
+def test_what_a_module_holds_is_not_asked_what_it_is() -> None:
+    module = ModuleType("web")
+    module.request = Absent()  # type: ignore[attr-defined]
+    module.sell = shop.sell  # type: ignore[attr-defined]
+
+    assert [item.id for item in registry_of(module).workflows()] == [shop.sell.id]
+    assert list(definitions_of(module)) == ["sell"]
+    assert app_of(module) is None
 
 
 def test_a_module_is_imported_if_it_is_not_yet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from stepwell.authoring.steps import Step
@@ -69,10 +69,15 @@ def _of(item: object) -> Iterable[tuple[str, Any]]:
 def _in_module(module: ModuleType, name: str, value: Any) -> Iterable[tuple[str, Any]]:
     """What a module offers: what it defines itself, under its own name, and all steps and workflows in it. A helper
     that happens to be called `join` or `start` replaces no built-in node; what shall is included by itself."""
-    if isinstance(value, Step | WorkflowRef):
+    if has_type(value, Step, WorkflowRef):
         names = [implementation_name(value), *([] if name.startswith("_") else [name])]
         return [(name, value) for name in dict.fromkeys(names) if name not in ALIASES]
-    if name.startswith("_") or name in ALIASES or getattr(value, "__module__", None) != module.__name__:
-        return ()
-    is_node = inspect.isfunction(value) or (inspect.isclass(value) and callable(getattr(value, "exec", None)))
-    return [(name, value)] if is_node else ()
+    is_node = has_type(value, FunctionType) or (has_type(value, type) and callable(getattr(value, "exec", None)))
+    is_own = is_node and not name.startswith("_") and name not in ALIASES and value.__module__ == module.__name__
+    return [(name, value)] if is_own else ()
+
+
+def has_type(value: object, *types: type[Any]) -> bool:
+    """As `isinstance`, which asks the value too: a module may hold one that cannot answer now, such as Flask's
+    `request` where there is none."""
+    return issubclass(type(value), types)

@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.bound import BoundStep
 from stepwell.authoring.checking import check_blueprint, check_implementations
-from stepwell.authoring.implementations import Implementation, found_implementations
+from stepwell.authoring.implementations import Implementation, found_implementations, has_type
 from stepwell.authoring.nodes import Middleware
 from stepwell.authoring.nodework import NodeBinder
 from stepwell.authoring.snapshots import made_snapshot
@@ -208,8 +208,6 @@ class Registry:
             self.add(item)
         elif isinstance(item, Step):
             self.bind(item)
-        elif isinstance(definition := getattr(item, "blueprint", None), Definition):
-            self.add(definition)
         elif not isinstance(item, WorkflowRef | Mapping) and not callable(item):
             raise DefinitionError(f"include holds {item!r}; give modules, module names, workflows, steps or nodes")
         if not isinstance(item, Workflow):
@@ -224,12 +222,10 @@ class Registry:
 
     def _include_module(self, module: ModuleType) -> None:
         for value in list(vars(module).values()):
-            if isinstance(value, Definition):
+            if has_type(value, Definition):
                 self.add(value)
-            elif isinstance(value, Step):
+            elif has_type(value, Step):
                 self.bind(value)
-            elif isinstance(definition := getattr(value, "blueprint", None), Definition):
-                self.add(definition)
 
     def _prepare(self, workflow: WorkflowRef[Any, Any]) -> WorkflowTypes:
         if not isinstance(workflow, Workflow):

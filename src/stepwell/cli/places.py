@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+from stepwell.authoring.implementations import has_type
 from stepwell.authoring.workflows import Definition
 from stepwell.cli.config import Settings
 from stepwell.cli.problems import UNREACHABLE, CommandError
@@ -112,11 +113,11 @@ def workflow_of(module: ModuleType, name: str) -> Definition[Any, Any]:
 
 def definitions_of(module: ModuleType) -> dict[str, Definition[Any, Any]]:
     """Its workflows and blueprints, by their names in the module."""
-    return {name: value for name, value in vars(module).items() if isinstance(value, Definition)}
+    return {name: value for name, value in vars(module).items() if has_type(value, Definition)}
 
 
 def _named(module: ModuleType, kind: type[K]) -> dict[str, K]:
-    return {key: value for key, value in vars(module).items() if isinstance(value, kind)}
+    return {key: value for key, value in vars(module).items() if has_type(value, kind)}
 
 
 def backend_url(given: str | None, app: Stepwell | None = None, settings: Settings | None = None) -> str:
