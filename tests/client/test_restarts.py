@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,13 @@ class Process:
             found.bind(("127.0.0.1", 0))
             self._port = found.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
+        self.key = ""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    async def key(self) -> str:
+    async def new_key(self) -> str:
         async with program.app(self.database) as app, Access.open(app) as access:
             return (await access.keys.create(scopes=("admin",))).text
 
@@ -58,6 +59,7 @@ class Process:
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[Process]:
     process = Process(tmp_path / "runs.db")
+    process.key = asyncio.run(process.new_key())
     process.start()
     yield process
     process.kill()
@@ -88,7 +90,7 @@ class Reader:
 
 def test_waits_outlast_a_server_that_is_killed(process: Process) -> None:
     async def test() -> None:
-        async with Client(process.url, key=await process.key()) as app:
+        async with Client(process.url, key=process.key) as app:
             handle = await app.start(dictation, 3, id="one")
             result = asyncio.create_task(handle.result(timeout="2m"))
             stream = Reader(handle.stream(words))
@@ -112,12 +114,9 @@ def test_waits_outlast_a_server_that_is_killed(process: Process) -> None:
 
 
 def test_the_waits_of_the_twin_outlast_it_as_well(process: Process) -> None:
-    key = asyncio.run(process.key())
-    with SyncClient(process.url, key=key) as s:
+    with SyncClient(process.url, key=process.key) as s, ThreadPoolExecutor(1) as pool:
         handle = s.start(dictation, 2, id="one")
-        results: list[str] = []
-        waiter = threading.Thread(target=lambda: results.append(handle.result(timeout="2m")))
-        waiter.start()
+        result = pool.submit(handle.result, timeout="2m")
         handle.send(word, "a")
         stream = handle.stream(words)
         assert next(stream) == "a"
@@ -127,5 +126,4 @@ def test_the_waits_of_the_twin_outlast_it_as_well(process: Process) -> None:
         handle.send(word, "b")
 
         assert list(stream) == ["ab"]
-        waiter.join()
-        assert results == ["ab"]
+        assert result.result() == "ab"
