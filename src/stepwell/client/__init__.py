@@ -1,6 +1,12 @@
 """Stepwell over HTTP, with the verbs and types that an app has in process. The extra `stepwell[client]`."""
 
-from stepwell.client.app import Client
+try:
+    from stepwell.client.app import Client
+except ModuleNotFoundError as missing:
+    if missing.name != "httpx":
+        raise
+    text = "stepwell.client needs httpx, which is not installed: pip install 'stepwell[client]'"
+    raise ModuleNotFoundError(text, name="httpx") from missing
 from stepwell.client.handles import ClientHandle
 from stepwell.client.options import ClientKeywords
 from stepwell.client.runs import ClientRuns
