@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from stepwell import WorkflowRef
+from stepwell import RunQuery, WorkflowRef
 from stepwell.authoring.messages import Event, Signal, Stream
 from stepwell.client import Client, SyncClient
 from stepwell.errors import (
@@ -87,6 +87,36 @@ def test_two_starts_have_different_ids() -> None:
     play(ask(script, both))
 
     assert len({body["runId"] for body in script.bodies()}) == 2
+
+
+def test_many_starts_are_sent_in_portions() -> None:
+    done = [reply({"results": [], "cursor": None}) for _ in range(3)]
+    script = Script(*done)
+
+    async def test(app: Client) -> None:
+        await app.start_many(WorkflowRef[str, int]("long", input=str, output=int), ["x" * 200_000] * 5)
+
+    play(ask(script, test))
+
+    assert [len(body["starts"]) for body in script.bodies()] == [2, 2, 1]
+
+
+def test_an_error_of_one_of_many_starts_is_raised() -> None:
+    result = {"run": "one", "ok": False, "code": "conflict", "error": "run one exists"}
+
+    with pytest.raises(RunConflictError, match="run one exists"):
+        play(ask(Script(reply({"results": [result]})), lambda app: app.start_many(SHOP, [1])))
+
+
+def test_a_filter_that_finds_many_runs_is_gone_through() -> None:
+    pages = [reply({"results": [{"run": f"r{n}", "ok": True}], "cursor": c}) for n, c in enumerate(["next", None])]
+    script = Script(*pages)
+
+    async def test(app: Client) -> list[str]:
+        return [item.run for item in await app.runs.cancel(RunQuery(workflow="w"))]
+
+    assert play(ask(script, test)) == ["r0", "r1"]
+    assert [body.get("cursor") for body in script.bodies()] == [None, "next"]
 
 
 def test_a_signal_is_repeated_under_the_same_id() -> None:
