@@ -14,6 +14,7 @@ from stepwell.cli.options import (
     json,
     logging,
     many,
+    namespace,
     option,
     reason,
     run_id,
@@ -57,6 +58,7 @@ COMMANDS = (
             option("--input", metavar="JSON", help="its input; @FILE reads a file, - reads stdin"),
             option("--id", metavar="ID", help="the run's id (default: a new one)"),
             backend,
+            namespace,
         ),
     ),
     Command(
@@ -70,6 +72,7 @@ COMMANDS = (
             logging,
             config,
             backend,
+            namespace,
         ),
     ),
     Command(
@@ -282,6 +285,7 @@ COMMANDS = (
             option("--input", metavar="JSON", help="its input; @FILE reads a file, - reads stdin"),
             option("--id", metavar="ID", help="the run's id (default: a new one)"),
             backend,
+            namespace,
         ),
     ),
     Command(
@@ -336,6 +340,7 @@ COMMANDS = (
             option("--yes", action="store_true", help="do not ask"),
             json,
             backend,
+            namespace,
         ),
     ),
     Command(

@@ -12,8 +12,15 @@ def backend(parser: Parser) -> None:
     parser.add_argument("--backend", metavar="URL", help="where the runs are (default: as set, else ./.stepwell)")
 
 
+def namespace(parser: Parser) -> None:
+    parser.add_argument(
+        "--namespace", metavar="NAME", help="the namespace of the runs (default: as set, else the default one)"
+    )
+
+
 def runs(parser: Parser) -> None:
     backend(parser)
+    namespace(parser)
     parser.add_argument(
         "--app", metavar="MODULE:app | FILE.py", help="the app whose codec payloads are read and written with"
     )

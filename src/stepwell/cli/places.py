@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from stepwell.authoring.workflows import Definition
 from stepwell.cli.config import Settings
 from stepwell.cli.problems import UNREACHABLE, CommandError
 from stepwell.runtime.app import DEFAULT_URL, Stepwell
+from stepwell.runtime.working import moved
 
 K = TypeVar("K")
 
@@ -165,6 +167,24 @@ def worked_app(settings: Settings) -> Stepwell:
     return app
 
 
+def in_namespace(app: Stepwell, given: str | None, settings: Settings) -> Stepwell:
+    """The app, not yet open, in the namespace of `--namespace`, else in the one that is set, else in its own."""
+    if given is None and not settings.is_set("namespace"):
+        return app
+    namespace = settings.get("namespace", given)
+    if namespace == app.namespace:
+        return app
+    if app.namespace:
+        raise CommandError(f"the app is in namespace {app.namespace!r}, and cannot leave it for {namespace!r}")
+    return moved(app, namespace)
+
+
+def app_of_runs(arguments: Namespace) -> Stepwell:
+    """What commands about runs look into; see `opened_app`."""
+    app = opened_app(arguments.backend, getattr(arguments, "app", None))
+    return in_namespace(app, arguments.namespace, Settings.load())
+
+
 def opened_app(given: str | None, place: str | None = None, *, creates: bool = False) -> Stepwell:
     """An app over what is there, without workflows and without a worker. Looking never creates a database; `creates`
     does. `place` is that of the user's app, which says where the runs are and how payloads are written; else it is the
@@ -182,7 +202,9 @@ def opened_app(given: str | None, place: str | None = None, *, creates: bool = F
             f"or STEPWELL_BACKEND, for example --backend sqlite:///{path.name}",
             UNREACHABLE,
         )
-    return Stepwell(url, worker=False) if own is None else Stepwell(url, worker=False, codec=own.registry.codec)
+    if own is None:
+        return Stepwell(url, worker=False)
+    return Stepwell(url, worker=False, codec=own.codec_of, namespace=own.namespace)
 
 
 def _app_that_is_set(settings: Settings) -> Stepwell | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from stepwell.cli.console import note
-from stepwell.cli.places import opened_app
+from stepwell.cli.places import app_of_runs
 from stepwell.cli.problems import DONE, CommandError
 from stepwell.cli.runs import statuses_of
 from stepwell.cli.steer import confirmed
@@ -20,7 +20,7 @@ async def purge(arguments: Namespace) -> int:
         filters["status"] = status
     if arguments.workflow is not None:
         filters["workflow"] = arguments.workflow
-    async with opened_app(arguments.backend) as app:
+    async with app_of_runs(arguments) as app:
         results = await app.runs.purge(arguments.older_than, dry_run=True, **filters)
         count = sum(result.is_ok for result in results)
         if count and not arguments.dry_run:

@@ -17,9 +17,18 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.authoring.workflows import Definition
+from stepwell.cli.config import Settings
 from stepwell.cli.console import is_terminal, note, paint_for, width
 from stepwell.cli.interrupts import Interrupts
-from stepwell.cli.places import app_of, backend_url, load_module, make_home, split_target, workflow_of
+from stepwell.cli.places import (
+    app_of,
+    backend_url,
+    in_namespace,
+    load_module,
+    make_home,
+    split_target,
+    workflow_of,
+)
 from stepwell.cli.problems import DONE, FAILED, PARKED, CommandError
 from stepwell.cli.progress import Progress
 from stepwell.cli.values import given_json, plain_json, shown_json
@@ -59,6 +68,7 @@ def job_of(
     if app is None:
         app = Stepwell(url, include=modules)
     app.url = url
+    app = in_namespace(app, arguments.namespace, Settings.load())
     app.registry.include(workflow)
     make_home(url)
     given = None if arguments.input is None else given_json(arguments.input, what="--input")
@@ -158,6 +168,8 @@ def _same_command(job: Job, run: RunId) -> str:
     words += ["--id", run]
     if arguments.backend is not None:
         words += ["--backend", arguments.backend]
+    if arguments.namespace is not None:
+        words += ["--namespace", arguments.namespace]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 

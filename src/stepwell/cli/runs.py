@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from stepwell.backends.clock import SystemClock
 from stepwell.cli.console import Paint, note, paint_for, short_ms, table, width
-from stepwell.cli.places import opened_app
+from stepwell.cli.places import app_of_runs
 from stepwell.cli.problems import DONE, CommandError
 from stepwell.cli.progress import wait_names
 from stepwell.cli.values import encoded, plain_json
@@ -23,7 +23,7 @@ from stepwell.model.runs import STATUSES, Head, RunQuery, Status
 async def list_runs(arguments: Namespace) -> int:
     """One page of runs, newest first."""
     query = query_of(arguments, limit=arguments.limit, cursor=arguments.cursor)
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         page = await app.runs.list(query)
         now = app.backend.clock.now()
     if arguments.json:

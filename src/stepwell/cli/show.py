@@ -12,7 +12,7 @@ from msgspec import Raw, structs
 from stepwell.cli.console import note, paint_for, width
 from stepwell.cli.drawing import draw
 from stepwell.cli.nodes import graph_of_run, node_lines, picture
-from stepwell.cli.places import opened_app
+from stepwell.cli.places import app_of_runs
 from stepwell.cli.problems import DONE, CommandError
 from stepwell.cli.readable import CURE, HIDDEN, Reader
 from stepwell.cli.runs import head_json
@@ -25,7 +25,7 @@ from stepwell.runtime.app import Stepwell
 
 async def show(arguments: Namespace) -> int:
     """Draw the run's timeline; of a blueprint's run, where its nodes stand, too."""
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         head = await app.runs.get(arguments.run)
         graph = await graph_of_run(app, arguments.run)
         if graph is None and (arguments.at is not None or arguments.mermaid):
@@ -66,7 +66,7 @@ async def _state(app: Stepwell, arguments: Namespace, reader: Reader) -> GraphSt
 
 async def events(arguments: Namespace) -> int:
     """Print the journal, one entry per line. Secrets of the run stay out."""
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         reader = Reader(app.registry.codec, is_json=arguments.json)
         async for event in app.runs.events(arguments.run, follow=arguments.follow):
             entry = reader.plain(_without_seed(event.entry))
@@ -84,7 +84,7 @@ async def events(arguments: Namespace) -> int:
 
 async def explain(arguments: Namespace) -> int:
     """Say why the run is not moving."""
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         try:
             explanation = await app.runs.explain(arguments.run)
         except SealedError as error:
@@ -97,7 +97,7 @@ async def explain(arguments: Namespace) -> int:
 
 async def export(arguments: Namespace) -> int:
     """Write the run as one JSON document. Its seed stays out: hook tokens could be forged with it."""
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         data = await app.runs.export(arguments.run)
     print(data.decode())
     keys = "; what is encrypted stays so: who reads it needs the keys" if b'"$sealed' in data else ""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from stepwell.cli.console import is_terminal, note
-from stepwell.cli.places import opened_app
+from stepwell.cli.places import app_of_runs
 from stepwell.cli.problems import DONE, FAILED, CommandError
 from stepwell.cli.runs import query_of
 from stepwell.cli.values import encoded, given_json
@@ -62,7 +62,7 @@ async def retry(arguments: Namespace) -> int:
 async def fork(arguments: Namespace) -> int:
     """Start a run that shares the beginning of another."""
     edits = dict(_edit(text) for text in arguments.edit)
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         new = await app.runs.fork(arguments.run, from_step=arguments.from_step, edit=edits, id=arguments.id)
     print(encoded({"run": arguments.run, "new": new}) if arguments.json else new)
     return DONE
@@ -73,7 +73,7 @@ async def _resume_node(arguments: Namespace) -> int:
         raise CommandError("runs resume: --node is a node of one run; give the run's id")
     (run,), node = arguments.runs, arguments.node
     output = None if arguments.output is None else msgspec.json.decode(given_json(arguments.output, what="--output"))
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         is_new = await app.runs.answer(run, node, action=arguments.action, output=output)
     if arguments.json:
         print(encoded({"run": run, "node": node, "new": is_new}))
@@ -88,7 +88,7 @@ Verb = Callable[[Stepwell, Sequence[str]], Awaitable[list[RunResult]]]
 async def _steer(
     arguments: Namespace, name: str, verb: Verb, *, statuses: tuple[Status, ...] = _LIVE, done: str = ""
 ) -> int:
-    async with opened_app(arguments.backend, arguments.app) as app:
+    async with app_of_runs(arguments) as app:
         runs = arguments.runs or await _chosen(app, arguments, name, statuses)
         if arguments.runs and query_of(arguments) != RunQuery():
             raise CommandError(f"runs {name}: give ids, or options that choose runs, not both")

@@ -11,7 +11,7 @@ from typing import cast
 
 from stepwell.cli.config import Settings, worker_flags
 from stepwell.cli.console import begin_logging, note
-from stepwell.cli.places import worked_app
+from stepwell.cli.places import in_namespace, worked_app
 from stepwell.cli.problems import DONE
 from stepwell.model.entries import Ended
 from stepwell.model.ids import RunId
@@ -21,7 +21,7 @@ from stepwell.runtime.working import WorkerKeywords
 async def worker(arguments: Namespace) -> int:
     """Work until SIGTERM or Ctrl-C, then drain."""
     settings = Settings.load(arguments.config).over(worker_flags(arguments))
-    app = worked_app(settings)
+    app = in_namespace(worked_app(settings), arguments.namespace, settings)
     begin_logging(settings.get("log_format"))
     ended: Counter[str] = Counter()
     on_ended = app.hub.on_ended

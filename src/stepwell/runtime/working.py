@@ -17,7 +17,7 @@ from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from stepwell.runtime.app import Stepwell
+    from stepwell.runtime.app import AppKeywords, Stepwell
 
 
 class WorkerKeywords(TypedDict, total=False):
@@ -120,6 +120,12 @@ def configure_worker(app: Stepwell, wants: bool, options: WorkerKeywords) -> Non
     changed = worker_options(app._worker_options, options)
     app._wants_worker, app._worker_options = wants, changed
     app._options = {**app._options, "worker": wants, "worker_options": changed}
+
+
+def moved(app: Stepwell, namespace: str) -> Stepwell:
+    """Before the app is opened: one like it, in this namespace."""
+    options: AppKeywords = {**app._options, "namespace": namespace}
+    return type(app)(app.url, **options)
 
 
 def hurry_workers(app: Stepwell) -> None:
