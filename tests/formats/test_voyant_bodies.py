@@ -60,6 +60,10 @@ def test_other_durations_are_refused(delay: str) -> None:
         ({"tags": [""]}, "`tags` holds one that is empty or longer than 200 characters"),
         ({"tags": [str(n) for n in range(101)]}, "`tags` holds 101 tags; a run has 100 at most"),
         ({"tags": {"a": "b" * 201}}, "`tags` holds one that is empty or longer than 200 characters"),
+        (
+            {"tags": {"event:paid": "1"}},
+            "`tags` holds one that begins with 'event:'; by these, runs are found that wait for events",
+        ),
         ({"delay": "5000w"}, None),
         ({"delay": "9000w"}, "`delay` must not be longer than 100 years"),
     ],

@@ -250,6 +250,17 @@ async def short(ctx: Context) -> None:
     await ctx.sleep("2s")
 
 
+@workflow(id="hurried")
+async def hurried(ctx: Context) -> Any:
+    return await ctx.receive(approve, timeout="10s", default="late")
+
+
+@workflow(id="slow.after")
+async def slow_after(ctx: Context) -> None:
+    await ctx.receive(approve)
+    await charge("slow")
+
+
 @workflow(id="many")
 async def many(ctx: Context) -> None:
     for _ in range(130):
@@ -283,6 +294,8 @@ async def numbers(ctx: Context, fails: bool) -> None:
 
 
 FLOWS = [
+    hurried,
+    slow_after,
     talking,
     parent_and_signal,
     a_b,

@@ -80,6 +80,24 @@ def test_a_run_that_another_process_drives_is_answered_when_it_has_paused(tmp_pa
     asyncio.run(main())
 
 
+def test_a_run_that_another_process_holds_through_a_short_wait_takes_what_it_waits_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'runs.db'}?relaxed=true"
+
+    async def main() -> None:
+        async with Stepwell(url, include=FLOWS, worker=False) as front, Stepwell(url, include=FLOWS) as back:
+            handle = await back.start("hurried", id="h")
+            server = Server(front, ServerOptions(dev=True))
+            transport = httpx.ASGITransport(server)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", trust_env=False) as http:
+                wrong = await http.post("/api/runs/h/signals", json={"name": "other"})
+                assert (wrong.status_code, wrong.json()["error"]) == (400, "no_match")
+                signal = {"name": "approve", "payload": 7}
+                assert (await http.post("/api/runs/h/signals", json=signal)).json()["status"] == "completed"
+            assert await handle.result() == 7
+
+    asyncio.run(main())
+
+
 def test_what_becomes_of_a_taken_id_can_be_said() -> None:
     async def body(client: Client) -> None:
         trigger = {"workflowId": "charging", "input": "fatal", "runId": "r"}

@@ -261,6 +261,29 @@ def test_a_start_that_nobody_waits_for_is_202_at_once() -> None:
     served(body)
 
 
+def test_a_message_and_a_cancel_that_nobody_waits_for_are_202_at_once() -> None:
+    async def body(client: Client) -> None:
+        await client.start("pipeline", runId="r")
+        await asyncio.sleep(11)
+        for path, given in (("signals", {"name": "approve"}), ("cancel", {})):
+            answer = await client.post(f"/api/runs/r/{path}", given, headers=ASYNC)
+            assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
+
+    served(body)
+
+
+def test_a_message_behind_one_that_takes_long_is_refused() -> None:
+    async def body(client: Client) -> None:
+        await client.start("slow.after", runId="r")
+        first = asyncio.create_task(client.post("/api/runs/r/signals", {"name": "approve"}))
+        await asyncio.sleep(1)
+        second = await client.post("/api/runs/r/signals", {"name": "approve"})
+        assert (second.status_code, second.json()["error"]) == (409, "not_parked")
+        assert (await first).status_code == 202
+
+    served(body)
+
+
 def test_a_run_that_takes_too_long_is_202_and_goes_on() -> None:
     async def body(client: Client) -> None:
         trigger = {"workflowId": "charging", "input": "slow", "runId": "r"}

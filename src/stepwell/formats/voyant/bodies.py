@@ -15,6 +15,7 @@ from stepwell.model.durations import duration_ms
 
 NO_OBJECT = "request body must be an object"
 TAGS_MAX, NAME_MAX = 100, 200
+_RESERVED = "event:"
 _DURATION = re.compile(r"(\d{1,18})(ms|s|m|h|d|w)", re.ASCII)
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DELAY_MAX_MS = 100 * 365 * 86_400_000
@@ -87,6 +88,8 @@ def tags_mistake(tags: Sequence[str] | Mapping[str, str]) -> str | None:
     if len(tags) > TAGS_MAX:
         return f"`tags` holds {len(tags)} tags; a run has {TAGS_MAX} at most"
     values = tags.values() if isinstance(tags, Mapping) else ()
+    if isinstance(tags, Mapping) and any(tag.startswith(_RESERVED) for tag in tags):
+        return f"`tags` holds one that begins with {_RESERVED!r}; by these, runs are found that wait for events"
     if not all(is_name(tag) for tag in tags) or not all(len(value) <= NAME_MAX for value in values):
         return f"`tags` holds one that is empty or longer than {NAME_MAX} characters"
     return None

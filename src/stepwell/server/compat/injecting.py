@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, structs
 
 from stepwell.errors import RunClosedError, RunNotFoundError
 from stepwell.formats.voyant import Injection, injection_of
@@ -24,9 +24,10 @@ from stepwell.model.runs import Head, Wait
 from stepwell.model.tokens import is_genuine, parse_token
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.hub import Hub
+from stepwell.runtime.replaying import replay_frames
 from stepwell.server.bodies import checked_json
 from stepwell.server.compat.pausing import paused, seen
-from stepwell.server.compat.records import run_of, stored_record
+from stepwell.server.compat.records import ASYNC, run_of, stored_record
 from stepwell.server.endpoints import Answer, Call
 from stepwell.server.problems import Problem
 
@@ -67,8 +68,16 @@ async def _inject(call: Call, kind: Literal["event", "signal", "token"]) -> Answ
     except RunNotFoundError:
         raise not_stored() from None
     # One after another, so that two for one wait are not both taken for the one that it gets.
-    async with _turn(call.app, run):
+    turn = _turn(call.app, run)
+    try:
+        async with asyncio.timeout(call.server.options.wait / 2):
+            await turn.acquire()
+    except TimeoutError:
+        raise _not_parked(run, "it is busy with another message") from None
+    try:
         return await _injected(call, run, injection)
+    finally:
+        turn.release()
 
 
 async def _injected(call: Call, run: RunId, injection: Injection) -> Answer:
@@ -78,7 +87,7 @@ async def _injected(call: Call, run: RunId, injection: Injection) -> Answer:
         loaded, frames = await app.client.journal(run, after=0)
     except RunNotFoundError:
         raise not_stored() from None
-    head = seen(app, loaded.head)
+    head = _seen_elsewhere(app, seen(app, loaded.head), frames)
     target = await _target(app, head, frames, injection)
     is_early = not await _is_awaited(call, head, target)
     with app.hub.watch(run) as watch:
@@ -87,8 +96,22 @@ async def _injected(call: Call, run: RunId, injection: Injection) -> Answer:
             await app.client.deliver(run, message, id=id)
         except RunClosedError:
             raise _not_parked(run, "it has ended") from None
-        is_done = await paused(call, watch, after=id)
+        if call.prefers_async:
+            return Answer(body=await stored_record(call, run, watch), status=202, headers=ASYNC)
+        is_done = await paused(call, watch, after=(id, head.seq))
         return Answer(body=await stored_record(call, run, watch), status=200 if is_done and not is_early else 202)
+
+
+def _seen_elsewhere(app: Stepwell, head: Head, frames: Sequence[tuple[int, Frame]]) -> Head:
+    """The head with what a run waits for that another process holds through a short wait: its code says so."""
+    workflow = app.registry.find(head.workflow, head.version)
+    is_held = head.status == "running" and head.owner is not None
+    if not is_held or workflow is None or (app.client.worker is not None and head.id in app.client.worker.active):
+        return head
+    report = replay_frames(head.id, frames, workflow, app.registry, status=head.status)
+    if report.error is not None or report.pending or not report.waits:
+        return head
+    return structs.replace(head, status="waiting", waiting=report.waits)
 
 
 class _Target(Struct, frozen=True):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
+from stepwell.model.entries import ContinuedAsNew
 from stepwell.model.ids import MessageId, RunId
 from stepwell.model.runs import Head, Wait
 from stepwell.runtime.app import Stepwell
@@ -23,15 +24,16 @@ _INSIDE = frozenset({"retry", "child"})
 """What a run waits for, and nobody outside can give."""
 
 
-async def paused(call: Call, watch: Watch, *, after: MessageId | None = None) -> bool:
-    """Wait until the run of this watch has paused, with the message `after` in its journal. False: not in time."""
+async def paused(call: Call, watch: Watch, *, after: tuple[MessageId, int] | None = None) -> bool:
+    """Wait until the run of this watch has paused; with `after`, after this message is in its journal, in a frame past
+    this seq. False: not in time."""
     loop, client, patience = asyncio.get_running_loop(), call.app.client, call.server.patience
     until, look = loop.time() + call.server.options.wait, _LOOK_FIRST_S
     while True:
         if watch.is_over or (_is_resting(watch, after) and await _is_outward(client, watch.waits)):
             return True
         is_here = _is_here(client, watch.run)
-        if not is_here and await _has_paused(client, watch.run):
+        if not is_here and await _has_paused(client, watch.run, after):
             return True
         left = until - loop.time()
         if left <= 0 or patience.is_over:
@@ -75,8 +77,8 @@ def _is_here(client: Client, run: RunId) -> bool:
     return client.worker is not None and run in client.worker.active
 
 
-def _is_resting(watch: Watch, after: MessageId | None) -> bool:
-    return watch.is_resting and (after is None or after in watch.messages)
+def _is_resting(watch: Watch, after: tuple[MessageId, int] | None) -> bool:
+    return watch.is_resting and (after is None or after[0] in watch.messages)
 
 
 async def _is_outward(client: Client, waits: Iterable[Wait], depth: int = 0) -> bool:
@@ -100,11 +102,20 @@ async def _is_outward(client: Client, waits: Iterable[Wait], depth: int = 0) -> 
     return True
 
 
-async def _has_paused(client: Client, run: RunId) -> bool:
+async def _has_paused(client: Client, run: RunId, after: tuple[MessageId, int] | None) -> bool:
     head = await client.find(run)
     if head is None or head.is_terminal:
         return True
-    return _is_parked(client, head) and (head.status == "paused" or await _is_outward(client, head.waiting))
+    if not _is_parked(client, head) or (after is not None and not await _is_journaled(client, run, *after)):
+        return False
+    return head.status == "paused" or await _is_outward(client, head.waiting)
+
+
+async def _is_journaled(client: Client, run: RunId, message: MessageId, seq: int) -> bool:
+    """Whether the run has taken the message: another machine's clock does not tell when a parked run is due."""
+    _, frames = await client.journal(run, after=seq)
+    entries = [entry for _, frame in frames for entry in frame.entries]
+    return any(isinstance(entry, ContinuedAsNew) or getattr(entry, "id", None) == message for entry in entries)
 
 
 def _is_parked(client: Client, head: Head) -> bool:

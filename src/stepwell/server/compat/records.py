@@ -24,6 +24,8 @@ from stepwell.server.endpoints import Call
 from stepwell.server.shapes import run_summary
 from stepwell.server.showing import opened_payload
 
+ASYNC = {"preference-applied": "respond-async"}
+"""Of answers that nobody waited for."""
 _PAGE = 500
 _CHUNKS_MAX = 10_000
 _PARENTS_MAX = 20

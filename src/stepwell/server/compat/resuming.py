@@ -21,8 +21,8 @@ from stepwell.runtime.seeding import Beginning, Seeding, Settled, settled
 from stepwell.runtime.watching import Watch
 from stepwell.server.bodies import checked_json
 from stepwell.server.compat.pausing import paused
-from stepwell.server.compat.records import run_of, stored_record
-from stepwell.server.compat.starting import ASYNC, find_workflow, input_of, labels_of_call
+from stepwell.server.compat.records import ASYNC, run_of, stored_record
+from stepwell.server.compat.starting import find_workflow, input_of, labels_of_call
 from stepwell.server.endpoints import Answer, Call
 from stepwell.server.problems import Problem
 from stepwell.server.showing import opened_payload

@@ -21,11 +21,9 @@ from stepwell.runtime.archiving import restart
 from stepwell.runtime.client import NewStart
 from stepwell.runtime.watching import Watch
 from stepwell.server.compat.pausing import paused
-from stepwell.server.compat.records import stored_record, watched_record
+from stepwell.server.compat.records import ASYNC, stored_record, watched_record
 from stepwell.server.endpoints import Answer, Call
 from stepwell.server.problems import Problem
-
-ASYNC = {"preference-applied": "respond-async"}
 
 
 async def trigger(call: Call) -> Answer:

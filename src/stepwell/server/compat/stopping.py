@@ -7,7 +7,7 @@ from stepwell.formats.voyant import Cancel
 from stepwell.model.ids import RunId
 from stepwell.server.bodies import checked_json
 from stepwell.server.compat.injecting import not_stored
-from stepwell.server.compat.records import run_of, stored_record
+from stepwell.server.compat.records import ASYNC, run_of, stored_record
 from stepwell.server.endpoints import Answer, Call
 from stepwell.server.problems import Problem
 
@@ -29,6 +29,8 @@ async def cancel(call: Call) -> Answer:
         await app.runs.cancel(run, asked.reason)
     except RunClosedError:
         raise _ended(run, "over") from None
+    if call.prefers_async:
+        return Answer(body=await stored_record(call, run), status=202, headers=ASYNC)
     status = 200
     try:
         async with call.server.patience.at_most(call.server.options.wait):
