@@ -79,7 +79,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml
-	$(PIP) --editable .
+	$(PIP) --editable '.[client,server]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
