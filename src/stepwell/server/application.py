@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from stepwell.errors import StepwellError
+from stepwell.errors import DefinitionError, StepwellError
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.logs import REQUEST_ID
 from stepwell.server.access import Access
@@ -44,6 +44,11 @@ class Server:
     """
 
     def __init__(self, app: Stepwell, options: ServerOptions, *, worker: bool | None = None) -> None:
+        if app.namespace:
+            raise DefinitionError(
+                f"a server serves all namespaces of a backend, and this app is in {app.namespace!r} alone: leave out "
+                f"namespace=, and make keys for it: stepwell keys create --namespace {app.namespace}"
+            )
         self.app = app
         self.options = options
         self.routes = Routes(ENDPOINTS)
