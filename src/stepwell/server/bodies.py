@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -33,6 +34,8 @@ def checked_json(data: bytes) -> Any:
         raise _invalid(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except ValueError as error:
         raise _invalid(f"the body is not JSON: {error}") from None
+    if _HALF.search(text) is not None and _has_half(value):
+        raise _invalid("the body holds half of a surrogate pair, which UTF-8 cannot express")
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _invalid(f"the body is nested deeper than {MAX_DEPTH}")
     return value
@@ -71,7 +74,16 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
 
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def _has_half(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _depth(value: Any) -> int:
