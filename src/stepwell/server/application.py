@@ -246,10 +246,26 @@ class _Exchange:
         if server.is_draining and endpoint.scope is not None:
             raise Problem(503, "draining", "this server is stopping; try again", headers={"retry-after": "1"})
         await admit(server, call)
-        if endpoint.method not in ("GET", "HEAD"):
-            await read_body(server, call, self._receive)
-        async with asyncio.timeout(server.options.request_timeout):
-            return await endpoint.handler(call)
+        if endpoint.method in ("GET", "HEAD"):
+            async with asyncio.timeout(server.options.request_timeout):
+                return await endpoint.handler(call)
+        return await self._answered_to_body(call)
+
+    async def _answered_to_body(self, call: Call) -> Answer | EventStream:
+        """Read the body, then call; each within its own time, by one timer."""
+        options = self._server.options
+        is_read = False
+        try:
+            async with asyncio.timeout(options.body_timeout) as timer:
+                call.raw_body = await read_body(self._server, call, self._receive)
+                is_read = True
+                timer.reschedule(asyncio.get_running_loop().time() + options.request_timeout)
+                return await call.endpoint.handler(call)
+        except TimeoutError:
+            if is_read:
+                raise
+            text = f"the body did not arrive within {options.body_timeout:g} s"
+            raise Problem(408, "body_too_slow", text, headers={"connection": "close"}) from None
 
     def _find(self) -> tuple[Endpoint, Any]:
         try:

@@ -88,6 +88,7 @@ class Call:
 
     __slots__ = (
         "_body",
+        "_first",
         "_headers",
         "app",
         "caller",
@@ -114,6 +115,7 @@ class Call:
         self.raw_body = b""
         self._body: Any = _MISSING
         self._headers: dict[str, str] | None = None
+        self._first: dict[bytes, bytes] = dict(reversed(scope["headers"]))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -126,12 +128,9 @@ class Call:
         return self._headers
 
     def header(self, name: str) -> str | None:
-        """The value of a header, if it is there; `name` in lower case."""
-        wanted = name.encode()
-        for key, value in self.scope["headers"]:
-            if key == wanted:
-                return str(value.decode("latin-1"))
-        return None
+        """The value of a header, if it is there, the first of several; `name` in lower case."""
+        value = self._first.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
     @property
     def body(self) -> Any:

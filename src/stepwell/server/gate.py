@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,10 @@ def check_headers(server: Server, scope: Mapping[str, Any]) -> None:
     """`Problem` 431 for too many headers, or too long ones."""
     headers = scope["headers"]
     options = server.options
-    if len(headers) > options.max_header_count or sum(len(n) + len(v) for n, v in headers) > options.max_headers:
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+    if len(headers) > options.max_header_count or size > options.max_headers:
         raise Problem(
             431,
             "headers_too_large",
@@ -111,8 +113,8 @@ def _check_scope(call: Call) -> None:
         raise Problem(403, "forbidden", "this token is for one stream, and this is not it")
 
 
-async def read_body(server: Server, call: Call, receive: Receive) -> None:
-    """Read the body, bounded in size and time. `Problem` 400, 408, 413, 415; `ClientGone`."""
+async def read_body(server: Server, call: Call, receive: Receive) -> bytes:
+    """Read the body, bounded in size. `Problem` 400, 413, 415; `ClientGone`."""
     limit = server.options.max_body
     length = call.header("content-length")
     if length is not None and (not length.isascii() or not length.isdigit() or len(length) > 15):
@@ -120,12 +122,7 @@ async def read_body(server: Server, call: Call, receive: Receive) -> None:
     if length is not None and int(length) > limit:
         raise _too_large(limit)
     _check_encoding(call)
-    try:
-        async with asyncio.timeout(server.options.body_timeout):
-            call.raw_body = await _received(receive, limit)
-    except TimeoutError:
-        text = f"the body did not arrive within {server.options.body_timeout:g} s"
-        raise Problem(408, "body_too_slow", text, headers={"connection": "close"}) from None
+    return await _received(receive, limit)
 
 
 async def _received(receive: Receive, limit: int) -> bytes:
