@@ -162,4 +162,4 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(monkey
     monkeypatch.delitem(sys.modules, "stepwell.cli.serving", raising=False)
 
     with pytest.raises(Exception, match=r"uvicorn is not installed, .* pip install 'stepwell\[server\]'"):
-        need("stepwell.cli.serving", "uvicorn")
+        need("stepwell.cli.serving")

@@ -44,8 +44,8 @@ async def dev(arguments: Namespace) -> int:
     words = ["serve", settings.get("app"), "--dev", *_passed_on(arguments)]
     if arguments.no_reload:
         return await serve(parse([*words, "--host", _HOST, "--port", str(settings.get("server.port"))]))
-    need("stepwell.cli.serving", "uvicorn", "starlette")
-    need("watchfiles", "watchfiles")
+    need("stepwell.cli.serving")
+    need("watchfiles")
     with bound_socket(_HOST, settings.get("server.port")) as listener, Interrupts(leaves_at=3) as interrupts:
         listener.listen()
         await _Reloading(words, listener, _watched_folders(settings.get("app")), interrupts).run()

@@ -185,12 +185,14 @@ def app_of_runs(arguments: Namespace) -> Stepwell:
     return in_namespace(app, arguments.namespace, Settings.load())
 
 
-def opened_app(given: str | None, place: str | None = None, *, creates: bool = False) -> Stepwell:
+def opened_app(
+    given: str | None, place: str | None = None, *, creates: bool = False, settings: Settings | None = None
+) -> Stepwell:
     """An app over what is there, without workflows and without a worker. Looking never creates a database; `creates`
     does. `place` is that of the user's app, which says where the runs are and how payloads are written; else it is the
     one that is set.
     """
-    settings = Settings.load()
+    settings = settings or Settings.load()
     own = _app_at(place) if place is not None else _app_that_is_set(settings)
     url = backend_url(given, own, settings)
     path = sqlite_path(url)

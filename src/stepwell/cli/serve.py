@@ -9,12 +9,10 @@ from collections.abc import Callable
 
 from stepwell.cli.problems import DONE, CommandError
 
-_LIBRARIES = ("uvicorn", "starlette")
-
 
 async def serve(arguments: Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then drain."""
-    need("stepwell.cli.serving", *_LIBRARIES)
+    need("stepwell.cli.serving")
     from stepwell.cli.serving import serve_until_told
 
     await serve_until_told(arguments)
@@ -31,12 +29,12 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def need(module: str, *libraries: str) -> None:
-    """Import what uses these libraries. `CommandError` if one of them is not installed."""
+def need(module: str) -> None:
+    """Import what needs libraries of the server, or is one. `CommandError` if one of them is not installed."""
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in libraries:
+        if (missing.name or "stepwell").partition(".")[0] == "stepwell":
             raise
         text = f"{missing.name} is not installed, which this needs: pip install 'stepwell[server]'"
         raise CommandError(text) from None

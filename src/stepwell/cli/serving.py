@@ -97,7 +97,7 @@ def _app(settings: Settings, wants_worker: bool | None) -> tuple[Stepwell, bool]
     if not settings.get("app"):
         if wants_worker:
             raise CommandError("--worker needs code: name the app, as MODULE:app or FILE.py")
-        return opened_app(settings.get("backend") if settings.is_set("backend") else None), False
+        return opened_app(None, settings=settings), False
     app = worked_app(settings)
     has_worker = wants_worker is not False
     configure_worker(app, has_worker, cast(WorkerKeywords, settings.given("worker")))
