@@ -11,7 +11,8 @@ from importlinter import Contract, ContractCheck, fields, output
 class ReachContract(Contract):
     """Each part listed imports only the parts that its line names; parts that do not exist yet are no error.
 
-    A line reads ``importer -> part part``. ``part.__init__`` allows the front door of a part and nothing behind it.
+    A line reads ``importer -> part part``. ``part.__init__`` allows the front door of a part and nothing behind it,
+    ``part.module`` that module.
     """
 
     type_name = "reach"
@@ -51,4 +52,5 @@ def _part(module: str, root: str) -> str:
 
 def _allowed(target: str, root: str, parts: frozenset[str]) -> bool:
     part = _part(target, root)
-    return part in parts or (target == f"{root}.{part}" and f"{part}.__init__" in parts)
+    is_front_door = target == f"{root}.{part}" and f"{part}.__init__" in parts
+    return part in parts or is_front_door or target.removeprefix(f"{root}.") in parts
