@@ -66,6 +66,16 @@ async def hook(ctx: Context) -> int:
     handle = await ctx.create_hook(int, token="my-own-token")
     return await handle
 
+@step
+async def mail(link: str) -> None:
+    effect(link)
+
+@workflow
+async def mails(ctx: Context) -> int:
+    handle = await ctx.create_hook(int)
+    await mail(handle.url)
+    return await handle
+
 @workflow
 async def fails(ctx: Context) -> None:
     raise RuntimeError("no luck")

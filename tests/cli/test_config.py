@@ -205,7 +205,7 @@ def test_commands_look_where_the_file_says(shell: Shell) -> None:
 
 
 def test_every_option_of_a_server_but_dev_is_a_setting_with_its_type_and_default() -> None:
-    own = {"host", "port", "behind_proxy", "access_log", "backlog", "keep_alive", "header_timeout"}
+    own = {"host", "port", "public_url", "behind_proxy", "access_log", "backlog", "keep_alive", "header_timeout"}
     fields = {field.name: field for field in msgspec.structs.fields(ServerOptions)}
     rows = {key.removeprefix("server."): row for key, row in BY_KEY.items() if key.startswith("server.")}
 

@@ -27,7 +27,7 @@ def server(shell: Shell) -> Iterator[Served]:
 
 
 def test_it_says_what_it_serves_and_stops_when_it_is_told(server: Served) -> None:
-    assert "serves sqlite:///.stepwell/stepwell.db: 6 workflows, a worker; dev: no key is needed" in server.line
+    assert "serves sqlite:///.stepwell/stepwell.db: 7 workflows, a worker; dev: no key is needed" in server.line
     assert server.get("/api/keys") == {"keys": []}
 
     code, said = server.stop()
@@ -64,7 +64,7 @@ def test_a_supervisor_is_told_when_it_answers(shell: Shell) -> None:
 def test_logs_are_json_if_programs_read_them(shell: Shell) -> None:
     with served(shell, "--dev", "--log-format", "json", "--access-log") as server:
         line = msgspec.json.decode(server.line)
-        assert (line["logger"], line["workflows"], line["worker"]) == ("stepwell.server", 6, True)
+        assert (line["logger"], line["workflows"], line["worker"]) == ("stepwell.server", 7, True)
 
         server.client.get("/nowhere")
         assert "GET /nowhere 404" in msgspec.json.decode(server.tell())["message"]
@@ -120,6 +120,15 @@ def is_listening(url: str) -> bool:
         return httpx.get(f"{url}/healthz").status_code > 0
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.parametrize("words", [[], ["--public-url", "https://api.example/"]])
+def test_hook_urls_lead_to_the_server(shell: Shell, words: list[str]) -> None:
+    with served(shell, "--dev", *words) as server:
+        server.post("/api/runs", {"workflowId": "mails", "runId": "m-1"})
+        (url,) = shell.effects()
+
+        assert url.startswith("https://api.example/hooks/hk_" if words else f"{server.url}/hooks/hk_")
 
 
 # --- wrong commands

@@ -48,6 +48,7 @@ def worker(parser: Parser) -> None:
 def serving(parser: Parser) -> None:
     parser.add_argument("--host", metavar="H", help="the address to listen on (default 127.0.0.1; 0.0.0.0: all)")
     parser.add_argument("--port", type=int, metavar="N", help="the port (default 7788; 0: a free one)")
+    parser.add_argument("--public-url", metavar="URL", help="where the world reaches it: hook URLs begin so")
     parser.add_argument("--dev", action="store_true", help="ask nobody for a key; only on this machine's own address")
     parser.add_argument("--worker", action=argparse.BooleanOptionalAction, help="whether to work on runs, too")
     parser.add_argument(

@@ -22,7 +22,7 @@ from stepwell.cli.places import opened_app, worked_app
 from stepwell.cli.problems import CommandError
 from stepwell.cli.transport import Http
 from stepwell.runtime.app import Stepwell
-from stepwell.runtime.working import WorkerKeywords, configure_worker, hurry_workers
+from stepwell.runtime.working import WorkerKeywords, configure_url, configure_worker, hurry_workers
 from stepwell.server import Server, ServerOptions
 
 _log = logging.getLogger("stepwell.server")
@@ -66,6 +66,7 @@ def _flags(arguments: Namespace) -> dict[str, Any]:
     return worker_flags(arguments) | {
         "server.host": arguments.host,
         "server.port": arguments.port,
+        "server.public_url": arguments.public_url,
         "server.access_log": arguments.access_log,
         "server.behind_proxy": arguments.behind_proxy and tuple(arguments.behind_proxy),
         "server.cors_origins": arguments.cors_origin and tuple(arguments.cors_origin),
@@ -89,6 +90,8 @@ def _job(arguments: Namespace, settings: Settings) -> Job:
             f"--dev asks nobody for a key, so it is for connections from this machine alone, and not for {url}: give "
             "--host 127.0.0.1, or leave out --dev and make a key with `stepwell keys create`"
         )
+    public_url = settings.get("server.public_url")
+    configure_url(app, public_url.rstrip("/") or url_of(listener), given=bool(public_url))
     return Job(app, options, settings, listener, has_worker)
 
 

@@ -52,6 +52,7 @@ _TOP = (
 _SERVER = (
     Setting("server.host", str, "127.0.0.1", "the address to listen on; `0.0.0.0` for all", "--host"),
     Setting("server.port", int, 7788, "the port; 0 takes a free one", "--port"),
+    Setting("server.public_url", str, "", "what hook URLs begin with; without one, what the app says", "--public-url"),
     Setting("server.behind_proxy", _Names, (), "proxies whose `X-Forwarded-*` headers are believed", "--behind-proxy"),
     Setting("server.access_log", bool, False, "log each request", "--access-log"),
     Setting("server.backlog", int, 2048, "connections that may wait to be taken"),

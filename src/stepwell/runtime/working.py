@@ -128,6 +128,13 @@ def moved(app: Stepwell, namespace: str) -> Stepwell:
     return type(app)(app.url, **options)
 
 
+def configure_url(app: Stepwell, url: str, *, given: bool) -> None:
+    """Before the app is opened: what hook URLs begin with. If that was not `given`, the app's own goes before."""
+    if given or "public_url" not in app._options:
+        app._options = {**app._options, "public_url": url}
+        app.registry.public_url = app._public_url(app.namespace)
+
+
 def hurry_workers(app: Stepwell) -> None:
     """The workers of the app and of its namespaces, if they are stopping: wait for no step any longer."""
     for one in (app, *(() if app._siblings is None else app._siblings.apps())):
