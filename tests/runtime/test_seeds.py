@@ -129,6 +129,18 @@ def test_a_seed_that_does_not_fit_its_step_fails_it() -> None:
     run(main())
 
 
+def test_a_fork_from_a_step_with_a_seed_runs_it() -> None:
+    async def main() -> None:
+        async with Stepwell("memory://", include=FLOWS) as app:
+            await (await seeded(app, together, two=7, three=9)).result()
+            ran.clear()
+            fork = await app.runs.fork("s", from_step="two")
+            assert await app.handle(fork).result() == [1, 2, 9]
+            assert sorted(ran) == ["one", "two"]
+
+    run(main())
+
+
 def test_a_new_generation_has_no_seeds() -> None:
     async def main() -> None:
         async with Stepwell("memory://", include=FLOWS) as app:

@@ -75,6 +75,13 @@ class Origin(Struct, frozen=True):
         kept = () if isinstance(self.start, Created) else self.start.history
         return (*kept, *self.frames)
 
+    def with_created(self, created: Created) -> Origin:
+        """The same with another first entry, but for the input, which is that of the generation."""
+        start = self.start
+        if isinstance(start, Created):
+            return structs.replace(self, start=structs.replace(created, input=start.input))
+        return structs.replace(self, start=structs.replace(start, created=created))
+
 
 class Forking:
     """Makes runs out of runs."""
@@ -96,6 +103,9 @@ class Forking:
             edits = {CommandId(step): self._registry.encode(value, what=f"edit {step}") for step, value in edit.items()}
         cut = _checked_cut(origin, from_step, edits)
         prefix = unbegun(settled_prefix(origin.journal, cut, base=origin.base, edits=edits))
+        if from_step in (created := origin.created).seeds:
+            seeds = {id: raw for id, raw in created.seeds.items() if id != from_step}
+            origin = origin.with_created(structs.replace(created, seeds=seeds))
         if not isinstance(input, UnsetType):
             origin = structs.replace(origin, start=structs.replace(origin.start, input=self._input(origin, input)))
             prefix = prefix if from_step is not None or edits else ()

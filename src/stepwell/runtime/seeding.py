@@ -16,7 +16,7 @@ from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.engine.prefix import Where, settled_prefix, unbegun
-from stepwell.model.entries import ContinuedAsNew, Created, Frame, StepCompleted, StepFailed
+from stepwell.model.entries import Frame, StepCompleted, StepFailed
 from stepwell.model.ids import CommandId, RunId
 from stepwell.runtime.client import Client
 from stepwell.runtime.forking import Forking, Origin
@@ -100,12 +100,9 @@ class Seeding:
             metadata=beginning.metadata,
             seeds={str(id): raw for id, raw in seeds.items()},
         )
-        start: Created | ContinuedAsNew = created
-        if isinstance(origin.start, ContinuedAsNew):
-            start = structs.replace(origin.start, created=created)
+        origin = origin.with_created(created)
         if beginning.input is not UNSET:
-            start = structs.replace(start, input=beginning.input)
-        origin = structs.replace(origin, start=start)
+            origin = structs.replace(origin, start=structs.replace(origin.start, input=beginning.input))
         await self._forking.create(origin, unbegun(prefix), id=beginning.id, suffix="resume")
 
 
