@@ -11,7 +11,6 @@ from stepwell.server.endpoints import Answer, Call, Endpoint
 from stepwell.server.openapi import openapi
 from stepwell.server.routing import Routes
 
-
 _documents: WeakKeyDictionary[Routes, bytes] = WeakKeyDictionary()
 
 

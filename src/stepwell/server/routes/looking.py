@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Raw, Struct
 
 from stepwell.model.ids import RunId
-from stepwell.runtime.following import RunEvent
 from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream
-from stepwell.server.feeds.journals import journal_events, journal_place
+from stepwell.server.feeds.journals import WHOLE, journal_events, journal_place
 from stepwell.server.problems import Problem
 from stepwell.server.shapes import ExplanationShape, JournalEvents, StateShape, TimelineShape
 from stepwell.server.showing import entry_json, opened
@@ -54,26 +53,24 @@ async def events(call: Call) -> Answer | EventStream:
 
 
 async def _page(call: Call, run: RunId) -> JournalEvents:
-    seq, seen = journal_place(call.query.after)
-    found: list[RunEvent] = []
-    done, last = True, seq
-    async for event in call.app.runs.events(run, after=seq - 1 if seen else seq):
-        if len(found) >= call.query.limit and event.seq != last:
+    seq, number = place = journal_place(call.query.after)
+    after = seq if number == WHOLE else seq - 1
+    codec, last, index = call.app.registry.codec, after, 0
+    shown: list[Raw] = []
+    done = True
+    async for event in call.app.runs.events(run, after=after):
+        if len(shown) >= call.query.limit and event.seq != last:
             done = False
             break
-        found.append(event)
+        index = index + 1 if event.seq == last else 0
         last = event.seq
+        if (last, index) > place:
+            shown.append(Raw(entry_json(event.entry, codec, seq=last, at=event.at)))
+            if len(shown) % _MANY == 0:
+                await asyncio.sleep(0)  # others wait
     if done:
         head = await call.app.client.head(run)
         done = head.is_terminal and head.seq <= last
-    codec, shown = call.app.registry.codec, []
-    index = 0
-    for number, event in enumerate(found):
-        index = index + 1 if number and found[number - 1].seq == event.seq else 0
-        if event.seq != seq or index >= seen:
-            shown.append(Raw(entry_json(event.entry, codec, seq=event.seq, at=event.at)))
-        if number % _MANY == _MANY - 1:
-            await asyncio.sleep(0)  # others wait
     return JournalEvents(events=tuple(shown), next=last, done=done)
 
 
