@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +43,7 @@ from stepwell.testing.contracts import (
     StoreContract,
     StreamsContract,
 )
+from stepwell.testing.contracts.processes import Peer
 
 
 class OverwritingAppend(MemoryStore):
@@ -400,6 +403,16 @@ def test_a_backend_that_promises_too_much_is_caught(name: str) -> None:
 
     with pytest.raises(AssertionError):
         getattr(type("Test", (Boastful, StoreContract), {})(), name)()
+
+
+def test_nothing_that_a_killed_process_said_is_lost() -> None:
+    lines = "".join(f'{{"won": ["{n}"]}}\n' for n in range(900))  # more than is read at a time
+    code = f"import sys, time; sys.stdout.write({lines!r}); sys.stdout.flush(); time.sleep(60)"
+    peer = object.__new__(Peer)
+    pipe = subprocess.PIPE
+    peer._process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
+    heard = [peer.hear()]
+    assert [answer.won for answer in heard + peer.kill()] == [[str(n)] for n in range(900)]
 
 
 def test_a_test_that_hangs_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,8 +72,11 @@ class Peer:
 
     def kill(self) -> list[Answer]:
         """End it as the system would, and answer what it said before."""
+        assert self._process.stdout is not None
         self._process.kill()
-        text, _ = self._process.communicate()
+        # Not `communicate`, which does not know what `readline` has read ahead.
+        text = self._process.stdout.read()
+        self._process.communicate()
         return [json.decode(line, type=Answer) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
