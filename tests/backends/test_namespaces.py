@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,23 +27,29 @@ from stepwell.testing.contracts import (
     QueueContract,
     StoreContract,
     StreamsContract,
+    running,
 )
 from stepwell.testing.contracts.listings import NamespacesContract
 from stepwell.testing.contracts.running import bodies, claim_of, created, message, new_run, settled_run
 
 
-class Memory(Contract):
+class View(Contract):
     is_shared = False
     is_durable = False
     namespace = "acme"
 
+    @pytest.fixture(autouse=True)
+    def _runs_know_their_namespace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The kit compares the heads that come out with those that went in."""
+        monkeypatch.setattr(running, "Head", partial(Head, namespace=self.namespace))
+
+
+class Memory(View):
     async def open(self) -> Backend:
         return view_of(await backends.open("memory://"), self.namespace)
 
 
-class Sqlite(Contract):
-    is_shared = False
-    is_durable = False
+class Sqlite(View):
     directories: tuple[str, ...] = ()
 
     async def open(self) -> Backend:
@@ -52,7 +59,7 @@ class Sqlite(Contract):
         # Neighbours that must not be seen: the default namespace, and one that sorts right behind.
         for namespace in ("", "acmf"):
             await created(view_of(backend, namespace), new_run("r", tags={"t": "1"}), new_run("a"), new_run("b"))
-        return view_of(backend, "acme")
+        return view_of(backend, self.namespace)
 
     async def discard(self) -> None:
         for directory in self.directories:
@@ -114,6 +121,7 @@ class TestDefaultStreams(Default, StreamsContract):
 
 NAMES = ("x", "a x", "acme x", " x", " acme x", "  acme x", "acme", "blueprints of all runs/x", "event/a b", "-a x")
 """Names that one namespace might take for those of another."""
+NAMESPACES = ("", "a", "acme", "acme-2", "event")
 
 
 @asynccontextmanager
@@ -135,7 +143,7 @@ async def _ids(view: Backend, query: RunQuery) -> set[str]:
 
 async def _every_view(url: str) -> None:
     """Each view writes the same names in the same places, and finds nothing but what it wrote."""
-    async with _views(url, "", "a", "acme", "acme-2", "event") as views:
+    async with _views(url, *NAMESPACES) as views:
         for at, view in enumerate(views):
             body = str(at).encode()
             for name in NAMES:
@@ -149,10 +157,10 @@ async def _every_view(url: str) -> None:
                 await view.blobs.put(name, body)
                 await view.queue.publish(name, [Job(body)])
         for at, view in enumerate(views):
-            await _holds_its_own(view, str(at).encode())
+            await _holds_its_own(view, str(at).encode(), NAMESPACES[at])
 
 
-async def _holds_its_own(view: Backend, body: bytes) -> None:
+async def _holds_its_own(view: Backend, body: bytes, namespace: str) -> None:
     for name in NAMES:
         assert await bodies(view, name) == [body]
         assert await view.store.resolve(name) == name
@@ -163,7 +171,9 @@ async def _holds_its_own(view: Backend, body: bytes) -> None:
         assert await _ids(view, RunQuery(tag=(("t", name),))) == {name}
         assert await _ids(view, RunQuery(parent=RunId(name))) == {name}
         taken = await view.store.take(claim_of(view, name), lease_ms=9, limit=99, serves=Serves(queues=(name,)))
-        assert [(head.id, head.queue, head.parent, head.namespace) for head in taken.heads] == [(name, name, name, "")]
+        assert [(head.id, head.queue, head.parent, head.namespace) for head in taken.heads] == [
+            (name, name, name, namespace)
+        ]
     assert await _ids(view, RunQuery()) == set(NAMES)
     assert {due.run for due in await view.store.peek_due(2**50, 999)} == set(NAMES)
 
@@ -216,6 +226,7 @@ def test_ids_that_name_another_namespace_lead_nowhere(tmp_path: Path) -> None:
                     )
                     assert taken.heads == ()
                 assert await _ids(view, RunQuery(namespace="acme")) == set()
+                assert await _ids(acme, RunQuery(namespace="")) == set()
                 assert await _ids(view, RunQuery(text="r")) == set()
             assert await bodies(acme, "r") == [b'"created"']
 

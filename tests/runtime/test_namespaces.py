@@ -86,6 +86,16 @@ async def resource() -> str:
     return current_step().get(str)
 
 
+@step
+async def namespace_of_step() -> str:
+    return current_step().namespace
+
+
+@workflow
+async def located(ctx: Context) -> str:
+    return await namespace_of_step()
+
+
 @workflow
 async def resourceful(ctx: Context) -> str:
     return await resource()
@@ -196,6 +206,19 @@ def test_blueprints_are_kept_in_each_namespace(app_of: OpenApp) -> None:
                 result = await (await each.start(flow, {"text": "x"}, id="r")).result()
                 assert str(result).count("X") == 20
                 assert len(await pinned_blueprints(each)) == 1
+
+    run(scenario())
+
+
+def test_runs_and_steps_know_their_namespace(app_of: OpenApp) -> None:
+    async def scenario() -> None:
+        async with app_of(located) as app:
+            for each, namespace in ((app, ""), (app.in_namespace("acme"), "acme")):
+                assert each.namespace == namespace
+                for delay in (0, 0.01):  # taken over as it is created, and found later
+                    handle = await each.start(located, delay=delay)
+                    assert await handle.result() == namespace
+                    assert (await handle.head()).namespace == namespace
 
     run(scenario())
 

@@ -158,7 +158,8 @@ class Stepwell:
         """Work on an opened backend until the stack is closed."""
         codec = self.registry.codec
         self._opened, self._stack = opened, stack
-        self._client = Client(sealed_backend(view_of(opened, self.namespace), codec), self.hub, codec)
+        backend = sealed_backend(view_of(opened, self.namespace), codec)
+        self._client = Client(backend, self.hub, codec, namespace=self.namespace)
         stack.push_async_callback(self._client.close)
 
     async def __aexit__(self, *exc: object) -> None:

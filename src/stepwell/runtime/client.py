@@ -52,8 +52,9 @@ class NewStart(Struct, frozen=True, kw_only=True):
 class Client:
     """The operations of one opened backend."""
 
-    def __init__(self, backend: Backend, hub: Hub, codec: Codec) -> None:
+    def __init__(self, backend: Backend, hub: Hub, codec: Codec, *, namespace: str = "") -> None:
         self.backend = backend
+        self.namespace = namespace
         self.codec = codec
         self.hub = hub
         self.acts = Acts(backend)
@@ -127,6 +128,7 @@ class Client:
         created = start.created
         head = Head(
             id=start.id,
+            namespace=self.namespace,  # the backend knows it, but not a worker that takes the run over from here
             workflow=created.workflow,
             version=created.version,
             created_at=now,

@@ -118,7 +118,7 @@ class _Names:
         id, queue = RunId(self.outward(head.id)), self.outward(head.queue)
         if not self._prefix and id == head.id and queue == head.queue and parent == head.parent:
             return head
-        return replace(head, id=id, queue=queue, parent=parent, namespace="")
+        return replace(head, id=id, queue=queue, parent=parent)
 
     def new(self, new: NewRun) -> NewRun:
         """A run to create, as the backend shall know it."""
@@ -227,7 +227,7 @@ class ViewedStore:
     async def search(self, query: RunQuery) -> Page:
         """Among the runs of the namespace, which here are all that there are."""
         names = self._names
-        if query.namespace:
+        if query.namespace not in (None, names.namespace):
             return Page(())
         parent = None if query.parent is None else names.run(query.parent)
         page = await self._store.search(replace(query, namespace=names.namespace, parent=parent))

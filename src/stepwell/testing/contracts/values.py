@@ -291,7 +291,7 @@ class AbsenceContract(Contract):
         claim = await claimed(backend)
         change = HeadChange(wake_at=None, takes=0, version="", tags={}, metadata={}, waiting=(), error="")
         assert await backend.store.append([frame(2, owner=claim, head=change)]) == ["ok"]
-        expected = Head(id=RunId("r"), workflow="w", created_at=PAST, status="running", owner=claim, seq=2)
+        expected = new_run(status="running", owner=claim, seq=2, wake_at=None).head
         assert await head_of(backend) == expected
 
     @on_backend
