@@ -107,8 +107,7 @@ class Server:
         self.is_draining = True
         self.patience.end()
         for gone in list(self._streaming):
-            if not gone.done():
-                gone.set_result(None)
+            _finish(gone)
         self._check_drained()
 
     async def drained(self) -> None:
@@ -270,16 +269,17 @@ class _Exchange:
     def _find(self) -> tuple[Endpoint, Any]:
         try:
             return self._server.routes.find(self._scope["method"], self._path)
-        except Problem as problem:
+        except Problem:
             if self._server.options.strict_routing and _is_on_run(self._path):
                 suffix = "/" + self._path.split("/", 4)[-1]
-                raise Problem(400, "route_not_found", f"unknown path suffix {suffix}") from None
+                problem = Problem(400, "route_not_found", f"unknown path suffix {suffix}")
+                problem.is_compat = True
             raise problem
 
     def _problem(self, problem: Problem, error: StepwellError | None = None) -> Answer:
         if problem.status >= 500 and error is not None:
             _log.error("%s %s: %s", self._scope["method"], self.route or self._path, error)
-        is_compat = problem.code == "route_not_found" or (self._call is not None and self._call.endpoint.is_compat)
+        is_compat = problem.is_compat or (self._call is not None and self._call.endpoint.is_compat)
         return Answer(
             body=problem.body(is_compat=is_compat, instance=self._request_id),
             status=problem.status,
@@ -330,19 +330,19 @@ class _Exchange:
             await answer.events.aclose()
             await self._reply(self._problem(Problem(503, "too_many_streams", text, headers={"retry-after": "5"})))
             return
-        await self._audit(200)
-        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        listener = asyncio.get_running_loop().create_task(self._until_gone(gone))
+        loop = asyncio.get_running_loop()
+        gone: asyncio.Future[None] = loop.create_future()
+        listener = loop.create_task(self._until_gone(gone))
+        expiry = self._expiry(gone)
         server.streams += 1
         server._streaming.add(gone)
         try:
+            await self._audit(200)
             self.status = 200
             shape = Answer(content_type="text/event-stream; charset=utf-8", headers={"x-accel-buffering": "no"})
             headers = [item for item in self._headers(shape, 0) if item[0] != b"content-length"]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            if self._scope["method"] == "HEAD":
-                await answer.events.aclose()
-            else:
+            if self._scope["method"] != "HEAD":
                 await send_events(answer.events, self._send, ping=server.options.ping, gone=gone)
             await self._send({"type": "http.response.body", "body": b""})
         except (StepwellError, Problem) as error:
@@ -353,12 +353,26 @@ class _Exchange:
             server.streams -= 1
             server._streaming.discard(gone)
             listener.cancel()
+            if expiry is not None:
+                expiry.cancel()
+            await answer.events.aclose()
 
     async def _until_gone(self, gone: asyncio.Future[None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not gone.done():
-            gone.set_result(None)
+        _finish(gone)
+
+    def _expiry(self, gone: asyncio.Future[None]) -> asyncio.TimerHandle | None:
+        """Nobody follows for longer than their key or token is valid."""
+        if self._call is None or self._call.caller.expires_at is None:
+            return None
+        left_ms = self._call.caller.expires_at - self._server.app.backend.clock.now()
+        return asyncio.get_running_loop().call_later(max(0, left_ms) / 1000, _finish, gone)
+
+
+def _finish(gone: asyncio.Future[None]) -> None:
+    if not gone.done():
+        gone.set_result(None)
 
 
 async def _opened(server: Server) -> None:

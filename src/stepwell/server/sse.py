@@ -41,7 +41,7 @@ async def send_events(source: EventSource, send: Send, *, ping: float, gone: asy
             if data is None:
                 return
             if data:
-                pinger.is_quiet = False
+                pinger.sent()
                 await send(_part(data))
             elif pinger.is_due:
                 pinger.is_due = False
@@ -53,15 +53,19 @@ async def send_events(source: EventSource, send: Send, *, ping: float, gone: asy
 
 
 class _Pinger:
-    """Pokes a source that was quiet for so long. One timer for each period, whatever comes meanwhile."""
+    """Pokes a source that was quiet for so long."""
 
     def __init__(self, source: EventSource, seconds: float) -> None:
         self._source = source
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self.is_quiet = True
+        self._last = self._loop.time()
         self.is_due = False
-        self._timer = self._loop.call_later(seconds, self._tick)
+        self._timer = self._loop.call_at(self._last + seconds, self._tick)
+
+    def sent(self) -> None:
+        """Something was sent just now. The timer stays: it looks when it comes."""
+        self._last = self._loop.time()
 
     def poke(self, _: object = None) -> None:
         """Let the source return."""
@@ -72,11 +76,11 @@ class _Pinger:
         self._timer.cancel()
 
     def _tick(self) -> None:
-        if self.is_quiet:
+        if self._loop.time() >= self._last + self._seconds:
+            self._last = self._loop.time()
             self.is_due = True
             self._source.poke()
-        self.is_quiet = True
-        self._timer = self._loop.call_later(self._seconds, self._tick)
+        self._timer = self._loop.call_at(self._last + self._seconds, self._tick)
 
 
 def _line(data: bytes) -> bytes:
