@@ -269,12 +269,13 @@ class _Exchange:
     def _find(self) -> tuple[Endpoint, Any]:
         try:
             return self._server.routes.find(self._scope["method"], self._path)
-        except Problem:
+        except Problem as found:
+            problem = found
             if self._server.options.strict_routing and _is_on_run(self._path):
                 suffix = "/" + self._path.split("/", 4)[-1]
                 problem = Problem(400, "route_not_found", f"unknown path suffix {suffix}")
                 problem.is_compat = True
-            raise problem
+            raise problem from None
 
     def _problem(self, problem: Problem, error: StepwellError | None = None) -> Answer:
         if problem.status >= 500 and error is not None:

@@ -45,6 +45,8 @@ class Problem(Exception):
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+        self.is_compat = False
+        """Whether it is about a path of compatible routes, though no endpoint was found."""
         self.members = members
 
     def body(self, *, is_compat: bool, instance: str = "") -> bytes:

@@ -44,11 +44,15 @@ class Routes:
             refused = {**(refused or {}), **verbs}
         if refused is not None:
             return self._verb(refused, method), {}
-        raise Problem(404, "route_not_found", path=path)
+        problem = Problem(404, "route_not_found", path=path)
+        problem.is_compat = True
+        raise problem
 
     def _verb(self, verbs: dict[str, Endpoint], method: str) -> Endpoint:
         endpoint = verbs.get(method) or (verbs.get("GET") if method == "HEAD" else None)
         if endpoint is None:
             allowed = ", ".join(sorted({*verbs, *(["HEAD"] if "GET" in verbs else []), "OPTIONS"}))
-            raise Problem(405, "method_not_allowed", f"{method} is not for this path", headers={"allow": allowed})
+            problem = Problem(405, "method_not_allowed", f"{method} is not for this path", headers={"allow": allowed})
+            problem.is_compat = all(endpoint.is_compat for endpoint in verbs.values())
+            raise problem
         return endpoint
