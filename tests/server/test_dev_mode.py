@@ -24,7 +24,9 @@ def test_names_of_this_machine_are_answered(host: str) -> None:
     assert _status({"host": host}) == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7788", "192.168.1.7:7788", "localhost.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7788", "192.168.1.7:7788", "localhost.evil.example", ""]
+)
 def test_other_names_are_refused(host: str) -> None:
     assert _status({"host": host}) == 403
 

@@ -34,7 +34,7 @@ class Site:
 
     async def __call__(self, method: str, path: str, key: str | None = None, body: Any = None) -> httpx.Response:
         headers = {} if key is None else {"authorization": key}
-        async with httpx.AsyncClient(transport=self._transport, base_url="http://server") as client:
+        async with httpx.AsyncClient(transport=self._transport, base_url="http://localhost") as client:
             return await client.request(method, path, headers=headers, json=body)
 
 
