@@ -79,7 +79,7 @@ def main() -> None:
     """Serve until somebody stops it."""
     kind, port = sys.argv[1], int(sys.argv[2])
     served = Limit() if kind == "limit" else ours(worker=kind == "worker")
-    uvicorn.run(served, port=port, log_level="warning", access_log=False, backlog=4096)
+    uvicorn.run(served, port=port, log_level="warning", access_log=False, proxy_headers=False, backlog=4096)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ WATCHERS = "watchers"
 TELL_FOR_S = 60.0
 """For how long a worker rings after it heard that."""
 _LAST_RING_S = 1.0
+_NOTHING, _FRAMES, _MORE = range(3)
 FRAMES_MAX = 10_000
 """Frames that a watch keeps for a reader that is slow. Then they are dropped, and `is_cut` says so."""
 
@@ -35,7 +36,9 @@ class Watch:
     """
 
     __slots__ = (
-        "_bell",
+        "_needed",
+        "_news",
+        "_waiter",
         "ended",
         "frames",
         "has_streams",
@@ -57,7 +60,8 @@ class Watch:
         self.is_lost = False
         self.is_cut = False
         self.has_streams = False
-        self._bell = asyncio.Event()
+        self._news = self._needed = _NOTHING
+        self._waiter: asyncio.Future[None] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -69,28 +73,33 @@ class Watch:
         frames, self.frames = self.frames, []
         return frames
 
-    async def changed(self, timeout: float | None = None) -> bool:
-        """Wait until something has happened since the last call. False: nothing did, for `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._bell.wait()
-        except TimeoutError:
+    async def changed(self, timeout: float | None = None, *, by_frames: bool = True) -> bool:
+        """Wait until something has happened since the last call. False: nothing did, for `timeout` seconds.
+
+        Without `by_frames`, frames alone do not count: only that the run rests, has ended, or is lost.
+        """
+        needed = _FRAMES if by_frames else _MORE
+        if self._news < needed:
+            await self._wait(needed, timeout)
+        if self._news < needed:
             return False
-        self._bell.clear()
+        self._news = _NOTHING
         return True
 
     def poke(self) -> None:
         """Wake the reader."""
-        self._bell.set()
+        self._tell(_MORE)
 
     def add(self, seq: int, frame: Frame) -> None:
         """A frame is durable."""
         if len(self.frames) >= FRAMES_MAX:
             self.frames, self.is_cut = [], True
         self.frames.append((seq, frame))
-        self.messages.update(entry.id for entry in frame.entries if isinstance(entry, Received))
+        for entry in frame.entries:
+            if type(entry) is Received:
+                self.messages.add(entry.id)
         self.is_resting = self.is_lost = False
-        self.poke()
+        self._tell(_FRAMES)
 
     def rest(self, waits: Sequence[Wait]) -> None:
         """Nothing is under way."""
@@ -109,6 +118,30 @@ class Watch:
         self.is_lost = True
         self.is_resting = False
         self.poke()
+
+    def _tell(self, news: int) -> None:
+        self._news = max(self._news, news)
+        waiter = self._waiter
+        if waiter is not None and self._news >= self._needed and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self, needed: int, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        self._needed = needed
+        # A timer of its own: `asyncio.timeout` costs more than all else here, and there is one for each request.
+        timer = None if timeout is None else loop.call_later(timeout, _end, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def bell_of(run: RunId) -> str:

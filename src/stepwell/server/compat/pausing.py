@@ -40,7 +40,7 @@ async def paused(call: Call, watch: Watch, *, after: tuple[MessageId, int] | Non
             return False
         # A parent is not told when its child begins to wait, so it is looked for.
         is_told = is_here and not watch.is_resting
-        await watch.changed(min(left, _LOOK_LAST_S if is_told else look))
+        await watch.changed(min(left, _LOOK_LAST_S if is_told else look), by_frames=not is_told)
         look = min(look * _SLOWER, _LOOK_LAST_S)
 
 
