@@ -17,7 +17,7 @@ from stepwell import Stepwell
 from stepwell.cli.config import Found, Settings
 from stepwell.cli.listening import bound_socket, is_loopback, url_of
 from stepwell.cli.problems import CommandError
-from stepwell.cli.transport import Http, bounded
+from stepwell.cli.transport import Gathering, Http, bounded
 from stepwell.server import Server, ServerOptions
 from tests.helpers import run
 
@@ -158,3 +158,33 @@ def test_a_port_that_is_taken_is_named() -> None:
 def test_addresses_that_cannot_be_are_named(host: str, port: int, said: str) -> None:
     with pytest.raises(CommandError, match=said):
         bound_socket(host, port)
+
+
+def test_what_is_written_in_one_turn_leaves_in_one_piece() -> None:
+    async def main() -> None:
+        wire = _Wire()
+        gathering = Gathering(wire)  # type: ignore[arg-type]
+        gathering.write(b"head ")
+        gathering.write(b"body")
+        assert wire.written == []
+        await asyncio.sleep(0)
+        gathering.write(b"last")
+        gathering.close()
+        await asyncio.sleep(0)
+        assert wire.written == [b"head body", b"last", "closed"]
+
+    run(main())
+
+
+class _Wire:
+    def __init__(self) -> None:
+        self.written: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.written.append("closed")
+
+    def is_closing(self) -> bool:
+        return "closed" in self.written

@@ -100,7 +100,7 @@ class _Bounds(asyncio.Protocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(Gathering(transport))  # type: ignore[arg-type]
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -134,6 +134,38 @@ class _Bounds(asyncio.Protocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+class Gathering:
+    """A transport that writes what was written to it in one turn of the loop in one piece.
+
+    uvicorn writes the head of an answer and its body apart, and each is a call of the operating system. Those let go of
+    the interpreter, and beside a busy SQLite thread it takes long to come back.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._pieces: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, soon."""
+        self._pieces.append(data)
+        if len(self._pieces) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        """Write what is left."""
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._transport.is_closing():
+            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
 # --- the log of requests
