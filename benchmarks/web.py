@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from benchmarks.measuring import Answer, contend, percentile
 
@@ -48,13 +49,22 @@ def _server(kind: str) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.web_server", kind, str(port)])
+    process = subprocess.Popen([sys.executable, "-m", *_command(kind, port)])
     try:
         _wait_for(port, process)
         yield port
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
+
+
+def _command(kind: str, port: int) -> list[str]:
+    """As users serve: with a worker in the same process, or without."""
+    if kind == "limit":
+        return ["benchmarks.web_server", str(port)]
+    flows = str(Path(__file__).parent / "web_flows.py")
+    worker = "--worker" if kind == "worker" else "--no-worker"
+    return ["stepwell", "serve", flows, "--dev", worker, "--backend", "sqlite:///runs.db", "--port", str(port)]
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The server that `web` asks, in a process of its own: `python -m benchmarks.web_server <kind> <port>`."""
+"""What uvicorn and SQLite allow: `python -m benchmarks.web_server <port>`, beside which `web` puts ours."""
 
 from __future__ import annotations
 
@@ -11,27 +11,9 @@ from typing import Any
 
 import uvicorn
 
-from stepwell import Context, Stepwell, step, workflow
-
-
-@step
-async def add_one(number: int) -> int:
-    return number + 1
-
-
-@workflow
-async def one_step(ctx: Context, number: int) -> int:
-    return await add_one(number)
-
-
-def ours(*, worker: bool) -> Any:
-    """The API over SQLite, flushed to disk, with or without a worker in the same process."""
-    app = Stepwell("sqlite:///runs.db", include=[one_step, add_one], worker=worker)
-    return app.asgi(dev=True)
-
 
 class Limit:
-    """What uvicorn and SQLite allow: no framework, one insert per request, one transaction for all that wait."""
+    """No framework: one insert per request, one transaction for all that wait."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("limit.db", isolation_level=None, check_same_thread=False)
@@ -77,9 +59,8 @@ _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 def main() -> None:
     """Serve until somebody stops it."""
-    kind, port = sys.argv[1], int(sys.argv[2])
-    served = Limit() if kind == "limit" else ours(worker=kind == "worker")
-    uvicorn.run(served, port=port, log_level="warning", access_log=False, proxy_headers=False, backlog=4096)
+    port = int(sys.argv[1])
+    uvicorn.run(Limit(), port=port, log_level="warning", access_log=False, proxy_headers=False, backlog=4096)
 
 
 if __name__ == "__main__":
