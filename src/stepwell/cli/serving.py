@@ -22,6 +22,8 @@ from stepwell.cli.places import opened_app, worked_app
 from stepwell.cli.problems import CommandError
 from stepwell.cli.transport import Http
 from stepwell.runtime.app import Stepwell
+from stepwell.runtime.observe import settle_gc
+from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.working import WorkerKeywords, configure_url, configure_worker, hurry_workers
 from stepwell.server import Server, ServerOptions
 
@@ -117,6 +119,7 @@ async def _open_and_serve(job: Job, interrupts: Interrupts, ready_fd: int | None
         server = Server(job.app, job.options, worker=job.has_worker)
         await server.open()
         job.app.ensure_worker(job.has_worker)
+        settle_gc(WorkerOptions().gc_threshold)
         await _serve(Http(server, job.settings), job, interrupts, ready_fd)
     finally:
         closing = asyncio.create_task(job.app.__aexit__())

@@ -110,12 +110,12 @@ class _Bounds(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         before = self.cycle
         is_head = before is None or not before.more_body
-        if is_head and self._head_timer is None:
-            self._expect_head()
         super().data_received(data)
         if self.cycle is not before:
             self._forget_head()
         elif is_head:
+            if self._head_timer is None:
+                self._expect_head()
             self._head += len(data)
             if self._head > self.config.head_max and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)

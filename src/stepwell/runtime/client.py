@@ -73,6 +73,7 @@ class Client:
             watcher.cancel()
         if self._watchers:
             await asyncio.wait(self._watchers)
+        self._watchers.clear()
 
     # --- starting
 
@@ -309,15 +310,22 @@ class Client:
 
     async def repeated(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call until it is answered, for a while: only what is idempotent."""
+        try:
+            return await call()
+        except BackendError as error:
+            return await self._repeated(call, error)
+
+    async def _repeated(self, call: Callable[[], Awaitable[T]], error: BackendError) -> T:
         loop = asyncio.get_running_loop()
         until = loop.time() + _ANSWER_WITHIN
         for delay in delays():
+            if error.is_final or loop.time() + delay > until:
+                raise error
+            await asyncio.sleep(delay)
             try:
                 return await call()
-            except BackendError as error:
-                if error.is_final or loop.time() + delay > until:
-                    raise
-                await asyncio.sleep(delay)
+            except BackendError as again:
+                error = again
         raise AssertionError("the delays have no end")
 
     async def _log_event(self, name: str, event: LoggedEvent) -> int:

@@ -67,6 +67,16 @@ def patient_gc(threshold: int) -> Iterator[None]:
             gc.set_threshold(*before)
 
 
+def settle_gc(threshold: int) -> None:
+    """For a process that serves from now on: what is loaded stays, so the collector need not look at it again and again
+    between requests, and it looks less often. Thresholds that somebody has tuned stay."""
+    gc.collect()
+    gc.freeze()
+    before = gc.get_threshold()
+    if threshold and before[0] <= _GC_DEFAULT_MAX:
+        gc.set_threshold(threshold, *before[1:])
+
+
 @contextmanager
 def no_gc() -> Iterator[None]:
     """Keep the collector out of a short stretch that makes many objects and no garbage."""

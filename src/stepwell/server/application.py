@@ -19,6 +19,7 @@ from stepwell.runtime.logs import REQUEST_ID
 from stepwell.server.access import Access
 from stepwell.server.catalogue import ENDPOINTS
 from stepwell.server.cors import Cors
+from stepwell.server.deadlines import Deadlines
 from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream, encoded
 from stepwell.server.feeds import Feeds
 from stepwell.server.gate import ClientGone, admit, check_headers, read_body
@@ -59,6 +60,7 @@ class Server:
         self.in_flight = 0
         self.is_draining = False
         self.seeing = Seeing(self)
+        self.deadlines = Deadlines(min(1.0, options.body_timeout / 4, options.request_timeout / 4))
         self._access: Access | None = None
         self._opening = asyncio.Lock()
         self._with_worker = worker
@@ -245,26 +247,23 @@ class _Exchange:
         if server.is_draining and endpoint.scope is not None:
             raise Problem(503, "draining", "this server is stopping; try again", headers={"retry-after": "1"})
         await admit(server, call)
-        if endpoint.method in ("GET", "HEAD"):
-            async with asyncio.timeout(server.options.request_timeout):
-                return await endpoint.handler(call)
-        return await self._answered_to_body(call)
-
-    async def _answered_to_body(self, call: Call) -> Answer | EventStream:
-        """Read the body, then call; each within its own time, by one timer."""
-        options = self._server.options
-        is_read = False
+        deadline = server.deadlines.begin(server.options.body_timeout)
+        is_read = endpoint.method in ("GET", "HEAD")
         try:
-            async with asyncio.timeout(options.body_timeout) as timer:
-                call.raw_body = await read_body(self._server, call, self._receive)
+            if not is_read:
+                call.raw_body = await read_body(server, call, self._receive)
                 is_read = True
-                timer.reschedule(asyncio.get_running_loop().time() + options.request_timeout)
-                return await call.endpoint.handler(call)
-        except TimeoutError:
-            if is_read:
+            server.deadlines.move(deadline, server.options.request_timeout)
+            return await endpoint.handler(call)
+        except asyncio.CancelledError:
+            if not server.deadlines.is_late(deadline):
                 raise
-            text = f"the body did not arrive within {options.body_timeout:g} s"
+            if is_read:
+                raise TimeoutError from None
+            text = f"the body did not arrive within {server.options.body_timeout:g} s"
             raise Problem(408, "body_too_slow", text, headers={"connection": "close"}) from None
+        finally:
+            server.deadlines.end(deadline)
 
     def _find(self) -> tuple[Endpoint, Any]:
         try:

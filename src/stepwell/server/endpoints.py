@@ -129,7 +129,7 @@ class Call:
 
     def header(self, name: str) -> str | None:
         """The value of a header, if it is there, the first of several; `name` in lower case."""
-        value = self._first.get(name.encode())
+        value = self._first.get(_BYTES.get(name) or name.encode())
         return None if value is None else value.decode("latin-1")
 
     @property
@@ -162,6 +162,12 @@ class Call:
 
 
 _MISSING: Any = object()
+_ASKED = (
+    "accept authorization content-encoding content-length host idempotency-key last-event-id origin prefer traceparent "
+    "x-request-id"
+)
+_BYTES = {name: name.encode() for name in _ASKED.split()}
+"""What every request is asked for."""
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 

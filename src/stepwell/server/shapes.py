@@ -34,7 +34,7 @@ class WaitShape(Struct, frozen=True, kw_only=True):
     detail: str | UnsetType = UNSET
 
 
-class RunSummary(Struct, frozen=True, kw_only=True):
+class RunSummary(Struct, frozen=True, kw_only=True, gc=False):
     """A run, without its journal. While a worker holds it, `status`, `metadata` and `waiting` may be a moment old."""
 
     id: RunId

@@ -22,7 +22,7 @@ _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _CHANCE_BYTES = 10
 
 
-class Labels(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Labels(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the engine has no use for. `is_null`: the input was null, which is not the same as none."""
 
     version: str = ""

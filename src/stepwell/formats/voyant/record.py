@@ -13,11 +13,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 RecordStatus = Literal["running", "waiting", "completed", "failed", "cancelled", "compensated", "compensation_failed"]
 
 
-class _Wire(Struct, frozen=True, kw_only=True, rename="camel"):
+class _Wire(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """What all parts share."""
 
 
-class RecordError(_Wire, frozen=True, kw_only=True, rename="camel"):
+class RecordError(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """Why a run did not complete."""
 
     category: str
@@ -25,7 +25,7 @@ class RecordError(_Wire, frozen=True, kw_only=True, rename="camel"):
     message: str
 
 
-class StepFault(_Wire, frozen=True, kw_only=True, rename="camel"):
+class StepFault(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """Why a step failed, with all that is known: its class, and where it was raised."""
 
     category: str
@@ -35,7 +35,7 @@ class StepFault(_Wire, frozen=True, kw_only=True, rename="camel"):
     stack: str | UnsetType = UNSET
 
 
-class StepResult(_Wire, frozen=True, kw_only=True, rename="camel"):
+class StepResult(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """The last outcome of a step."""
 
     attempt: int
@@ -47,7 +47,7 @@ class StepResult(_Wire, frozen=True, kw_only=True, rename="camel"):
     runtime: str = "edge"
 
 
-class Resolution(_Wire, frozen=True, kw_only=True, rename="camel"):
+class Resolution(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """How a wait was over. Without a payload: its time was."""
 
     kind: str
@@ -58,7 +58,7 @@ class Resolution(_Wire, frozen=True, kw_only=True, rename="camel"):
     source: Literal["live", "replay", "inbox"]
 
 
-class CompensationResult(_Wire, frozen=True, kw_only=True, rename="camel"):
+class CompensationResult(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """A step that undid another."""
 
     status: Literal["ok", "err"]
@@ -66,13 +66,13 @@ class CompensationResult(_Wire, frozen=True, kw_only=True, rename="camel"):
     error: RecordError | UnsetType = UNSET
 
 
-class StreamEnd(_Wire, frozen=True, kw_only=True, rename="camel"):
+class StreamEnd(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """A stream that gets no more: how many chunks it has, the final marker included."""
 
     chunk_count: int
 
 
-class JournalSlice(_Wire, frozen=True, kw_only=True, rename="camel"):
+class JournalSlice(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """What has been decided about a run."""
 
     step_results: Mapping[str, StepResult]
@@ -82,7 +82,7 @@ class JournalSlice(_Wire, frozen=True, kw_only=True, rename="camel"):
     streams_completed: Mapping[str, StreamEnd]
 
 
-class Waitpoint(_Wire, frozen=True, kw_only=True, rename="camel"):
+class Waitpoint(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """What a run waits for."""
 
     client_waitpoint_id: str
@@ -91,7 +91,7 @@ class Waitpoint(_Wire, frozen=True, kw_only=True, rename="camel"):
     timeout_ms: int | UnsetType = UNSET
 
 
-class StreamChunk(_Wire, frozen=True, kw_only=True, rename="camel"):
+class StreamChunk(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """One chunk of a stream; `seq` counts from 1. The last one of a stream that is complete is a marker."""
 
     stream_id: str
@@ -102,21 +102,21 @@ class StreamChunk(_Wire, frozen=True, kw_only=True, rename="camel"):
     at: int
 
 
-class ParentLink(_Wire, frozen=True, kw_only=True, rename="camel"):
+class ParentLink(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """Which wait of which run ends with this one."""
 
     run_id: str
     waitpoint_id: str
 
 
-class RunMeta(_Wire, frozen=True, kw_only=True, rename="camel"):
+class RunMeta(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """Which run of its workflow, and the how manieth try."""
 
     number: int = 1
     attempt: int = 1
 
 
-class RunRecord(_Wire, frozen=True, kw_only=True, rename="camel"):
+class RunRecord(_Wire, frozen=True, kw_only=True, rename="camel", gc=False):
     """One run. `ext` is ours: what the rest has no word for."""
 
     id: str
