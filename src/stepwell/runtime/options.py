@@ -18,7 +18,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     `grace_ms`: how long steps may go on after SIGTERM. `renewal`: renew leases in a thread (which keeps them while the
     event loop is blocked) or on the loop (for virtual time). `gc_threshold`: while working, the interpreter collects
     garbage after so many new objects instead of its default of 700 (unless somebody has changed that), because each
-    run in memory is many live objects that a collection would only visit; 0 leaves it alone.
+    run in memory is many live objects that a collection would only visit; 0 leaves it alone. `is_announced`: tell
+    others, by a key of the coordination port, that this worker is there; no run depends on that.
     """
 
     queues: tuple[str, ...] = ("default",)
@@ -34,6 +35,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     renewal: Literal["thread", "loop"] = "thread"
     gc_threshold: int = 20_000
     impure_check: bool = False
+    is_announced: bool = True
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "threads", "lease_ms", "poll_ms", "max_takes"):

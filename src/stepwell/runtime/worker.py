@@ -134,7 +134,8 @@ class Worker:
         topics |= {f"worker:{identity}": self._look_for_mail, WATCHERS: self._teller.wanted}
         self.listeners = [self.spawn(self._listen(listen(topic), ring)) for topic, ring in topics.items()]
         self.looked_at = self.clock.monotonic()
-        self.spawn(keep_presence(self))
+        if self.options.is_announced:
+            self.spawn(keep_presence(self))
         self.main = asyncio.get_running_loop().create_task(self._work(), name="stepwell worker")
 
     async def stop(self, *, grace_ms: int | None = None) -> None:

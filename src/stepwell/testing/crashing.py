@@ -196,7 +196,7 @@ class _Doom:
         self.dead = asyncio.Event()
 
     async def __call__(self, call: Call) -> Any:
-        if not self.dead.is_set() and call.is_write and not _is_announcement(call):
+        if not self.dead.is_set() and call.is_write:
             self.writes += 1
             if self.writes == self.at:
                 self.call, self.what = call.name, _purpose(call)
@@ -204,11 +204,6 @@ class _Doom:
                     await call.apply()
                 self.dead.set()
         return last_words(call) if self.dead.is_set() else await call.apply()
-
-
-def _is_announcement(call: Call) -> bool:
-    """Whether a worker only says that it is there, which no run depends on."""
-    return call.port == "coordination" and str(call.args[0]).startswith("worker/")
 
 
 class _Trial:

@@ -28,7 +28,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 _LAST_MS = 100 * 365 * 86_400_000
 _IO_SECONDS = 0.05
-_HOUSEKEEPING = frozenset({"stepwell worker", "stepwell renewal", "stepwell lookout", "stepwell presence"})
+_HOUSEKEEPING = frozenset({"stepwell worker", "stepwell renewal", "stepwell lookout"})
 """The tasks whose timers come again for ever, so that they alone are no sign of life."""
 
 

@@ -40,6 +40,7 @@ WORKER = WorkerOptions(
     renewal="loop",
     gc_threshold=0,
     impure_check=True,
+    is_announced=False,
 )
 
 

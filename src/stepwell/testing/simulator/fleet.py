@@ -121,6 +121,7 @@ class Fleet:
             poll_ms=settings.poll_ms,
             cached_runs=settings.cached_runs,
             max_takes=MAX_TAKES,
+            is_announced=False,
             grace_ms=1_000,
             renewal="loop",
             gc_threshold=0,
