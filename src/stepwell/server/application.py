@@ -22,7 +22,7 @@ from stepwell.server.cors import Cors
 from stepwell.server.deadlines import Deadlines
 from stepwell.server.endpoints import Answer, Call, Endpoint, EventStream, encoded
 from stepwell.server.feeds import Feeds
-from stepwell.server.gate import ClientGone, admit, check_headers, read_body
+from stepwell.server.gate import ClientGone, admit, check_headers, is_still_admitted, read_body
 from stepwell.server.options import ServerOptions
 from stepwell.server.patience import Patience
 from stepwell.server.problems import JSON_TYPE, PROBLEM_TYPE, Problem, problem_of
@@ -65,7 +65,7 @@ class Server:
         self._opening = asyncio.Lock()
         self._with_worker = worker
         self._drained = asyncio.Event()
-        self._streaming: set[asyncio.Future[None]] = set()
+        self._streaming: dict[asyncio.Future[None], Call | None] = {}
         self._requests = 0
         self._request_prefix = ""
 
@@ -91,6 +91,7 @@ class Server:
             self.seeing.watch(self.app)
             self._request_prefix = self.app.backend.clock.random_bytes(6).hex()
             self.app.on_close(self._closing(stack))
+            access.on_change = self._end_refused
             self._access = access
             if self._with_worker:
                 for namespace in sorted({*self.options.namespaces, *access.namespaces()}):
@@ -102,6 +103,12 @@ class Server:
             await stack.aclose()
 
         return close
+
+    def _end_refused(self) -> None:
+        """Keys have changed: whose key or token counts no more, follows no longer."""
+        for gone, call in list(self._streaming.items()):
+            if call is not None and call.endpoint.scope is not None and not is_still_admitted(self, call):
+                _finish(gone)
 
     def drain(self) -> None:
         """Take no new requests, answer those that wait for something, and end event streams: their clients come again,
@@ -335,7 +342,7 @@ class _Exchange:
         listener = loop.create_task(self._until_gone(gone))
         expiry = self._expiry(gone)
         server.streams += 1
-        server._streaming.add(gone)
+        server._streaming[gone] = self._call
         try:
             await self._audit(200)
             self.status = 200
@@ -351,7 +358,7 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": b""})
         finally:
             server.streams -= 1
-            server._streaming.discard(gone)
+            del server._streaming[gone]
             listener.cancel()
             if expiry is not None:
                 expiry.cancel()

@@ -62,8 +62,18 @@ async def _enter_named(server: Server, call: Call) -> None:
     call.app = await server.app_of(namespace)
 
 
+def is_still_admitted(server: Server, call: Call) -> bool:
+    """Whether who sent this request would be let in now."""
+    values = parsed_query(call.scope["query_string"])
+    return server.access.still_admits(call.header("authorization"), _token_in_url(call, values))
+
+
+def _token_in_url(call: Call, values: dict[str, list[str]]) -> str | None:
+    return values.get(TOKEN_PARAMETER, [None])[0] if call.endpoint.method == "GET" else None
+
+
 async def _caller(server: Server, call: Call, values: dict[str, list[str]]) -> Any:
-    in_url = values.get(TOKEN_PARAMETER, [None])[0] if call.endpoint.method == "GET" else None
+    in_url = _token_in_url(call, values)
     try:
         return await server.access.authenticate(
             call.header("authorization"), access_token=in_url, address=call.client_address

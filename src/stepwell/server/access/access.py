@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -35,7 +35,10 @@ class Access:
         self.tokens = Tokens(client, self.keys)
         self.audit = AuditLog(client, keep_days=audit_keep_days)
         self._client = client
-        self._follower = Follower(client, [self.keys.refresh, self.tokens.secrets.refresh])
+        self.on_change: Callable[[], None] | None = None
+        """Called when keys or secrets have changed: who was let in may have to go."""
+        self._seen = (0, 0)
+        self._follower = Follower(client, [self.keys.refresh, self.tokens.secrets.refresh, self._tell])
         self._refusals = Refusals()
 
     @classmethod
@@ -72,12 +75,18 @@ class Access:
         text = _credential(authorization, access_token)
         await self._follower.be_fresh()
         now = self._client.clock.now()
-        caller, reason = self._token(text, now) if text.startswith(TOKEN_PREFIX) else self._key(text, now)
+        caller, reason = self._holder(text, now)
         if caller is None:
             if self._refusals.admits(address, now):
                 _log.warning("refused a call from %s: %s", address or "an unknown address", reason)
             raise Unauthorized("bearer token does not match any configured value")
         return caller
+
+    def still_admits(self, authorization: str | None, access_token: str | None) -> bool:
+        """Whether who was let in with this would be let in now, as far as is known here."""
+        if self.is_open and not _is_ours(authorization, access_token):
+            return True
+        return self._holder(_credential(authorization, access_token), self._client.clock.now())[0] is not None
 
     async def record(
         self,
@@ -101,6 +110,16 @@ class Access:
                 request_id=request_id,
             )
         )
+
+    async def _tell(self) -> None:
+        seen = (self.keys.position, self.tokens.secrets.position)
+        if seen != self._seen:
+            self._seen = seen
+            if self.on_change is not None:
+                self.on_change()
+
+    def _holder(self, text: str, now: int) -> tuple[Caller | None, str]:
+        return self._token(text, now) if text.startswith(TOKEN_PREFIX) else self._key(text, now)
 
     def _token(self, text: str, now: int) -> tuple[Caller | None, str]:
         return self.tokens.verified(text, now, is_open=self.is_open)

@@ -157,6 +157,11 @@ class KeyRing:
 
     # --- looking
 
+    @property
+    def position(self) -> int:
+        """How many records were read: another number, and something has changed."""
+        return self._next
+
     def all(self, namespace: str | None = None) -> list[Key]:
         """All keys, revoked and expired ones too, in the order of their making; None: of every namespace."""
         keys = [held.key for held in self._held.values()]

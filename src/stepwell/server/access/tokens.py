@@ -95,6 +95,11 @@ class Secrets:
         await ring(self._client.backend.queue, [TOPIC])
         await self._client.repeated(self.refresh)
 
+    @property
+    def position(self) -> int:
+        """How many there are: another number, and something has changed."""
+        return len(self._known)
+
     def current(self, now: int) -> tuple[int, bytes]:
         """The one for new tokens. One that was just made is left alone until every server has read it, if it can."""
         newest: tuple[int, bytes] | None = None
