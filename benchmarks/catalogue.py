@@ -47,6 +47,7 @@ def _ours(**options: Any) -> Contender:
 
 
 _MANY = {"runs": 1000, "steps": 10}
+_WEB = {"requests": 10_000, "connections": 64}
 
 WORKLOADS = (
     Workload(
@@ -249,6 +250,28 @@ WORKLOADS = (
         "a worker with nothing to do",
         (Contender("ours", "standing", {"seconds": 5}),),
         (Gate("transactions", most=0),),
+    ),
+    Workload(
+        "http-runs",
+        11,
+        "POST /api/runs of a run of one step, answered when it has ended, over 64 connections",
+        (
+            Contender("ours", "web", {"kind": "worker", "waits": True, **_WEB}),
+            Contender("limit", "web", {"kind": "limit", "waits": False, **_WEB}, note="uvicorn, one insert"),
+        ),
+        (Gate("runs/s", least=3000), Gate("p99 ms", most=100)),
+        "starts",
+    ),
+    Workload(
+        "http-starts",
+        11,
+        "the same with Prefer: respond-async, answered when the start is durable, no worker in the process",
+        (
+            Contender("ours", "web", {"kind": "api", "waits": False, **_WEB}),
+            Contender("limit", "web", {"kind": "limit", "waits": False, **_WEB}, note="uvicorn, one insert"),
+        ),
+        (Gate("runs/s", least=5000), Gate("p99 ms", most=25)),
+        "starts",
     ),
     Workload(
         "sse",
