@@ -36,6 +36,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _log = logging.getLogger("stepwell.server")
 _REQUEST_ID_MAX = 100
+_UNLESS_GIVEN = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 
 class Server:
@@ -317,8 +318,8 @@ class _Exchange:
 
     def _headers(self, answer: Answer, length: int) -> list[tuple[bytes, bytes]]:
         given = {name.lower(): text for name, text in answer.headers.items()}
-        merged = {"cache-control": "no-store", "x-content-type-options": "nosniff", **given}
-        headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in merged.items()]
+        headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in given.items()]
+        headers += [item for item in _UNLESS_GIVEN if item[0].decode() not in given] if given else _UNLESS_GIVEN
         if answer.status != 204:
             headers += [
                 (b"content-type", answer.content_type.encode("latin-1")),

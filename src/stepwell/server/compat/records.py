@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Raw, structs
+from msgspec import Raw
 
+from stepwell.codec.payloads import is_ours
 from stepwell.errors import DefinitionError, RunNotFoundError
 from stepwell.formats.voyant import LABELS, Labels, RunRecord, RunView, StreamItem, run_record
 from stepwell.formats.voyant.labels import labels_of
@@ -120,21 +121,15 @@ def _record(
         RunView(
             head=head,
             frames=frames,
-            opened=lambda raw: opened_payload(raw, codec),
+            opened=lambda raw: opened_payload(raw, codec) if is_ours(raw) else raw,
             streams=streams,
             undoing=app.registry.undoing() if has_failed else (),
             inherited=inherited,
             tenant=app.namespace,
             shows_tokens=call.caller.may("signal"),
-            ext=run_summary(_without_labels(head), codec),
+            ext=run_summary(head, codec),
         )
     )
-
-
-def _without_labels(head: Head) -> Head:
-    if LABELS not in head.metadata:
-        return head
-    return structs.replace(head, metadata={key: raw for key, raw in head.metadata.items() if key != LABELS})
 
 
 async def _inherited(app: Stepwell, head: Head) -> Labels | None:
