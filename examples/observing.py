@@ -50,7 +50,7 @@ async def see_traces(app: Stepwell) -> None:
 
 
 async def see_metrics_and_health(app: Stepwell) -> None:
-    transport = httpx.ASGITransport(app.asgi())  # or: stepwell serve
+    transport = httpx.ASGITransport(app.asgi(metrics_scope="open"))  # or: stepwell serve
     async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
         assert (await client.get("/healthz")).json()["ok"]
         ready = await client.get("/readyz")

@@ -88,7 +88,7 @@ async def served(*, worker: bool = True, **options: Any) -> AsyncIterator[Served
     app = FaultyApp("memory://", include=[short], clock=clock, worker=worker, worker_options=SHORT)
     app.weather = weather
     async with app:
-        server = Server(app, ServerOptions(**options), worker=worker)
+        server = Server(app, ServerOptions(**{"metrics_scope": "open", **options}), worker=worker)
         await server.open()
         await server.app_of("")
         async with AsyncClient(transport=ASGITransport(server), base_url="http://test") as http:

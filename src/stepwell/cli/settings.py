@@ -73,7 +73,7 @@ _SERVER = (
     Setting("server.ping", float, 15.0, "seconds between two signs of life on a silent event stream"),
     Setting("server.drain", float, 10.0, "seconds that requests get to end when the server stops"),
     Setting(
-        "server.metrics_scope", str | None, None, "the scope that /metrics needs: `read` or `admin`; none by default"
+        "server.metrics_scope", str, "read", "the scope that /metrics needs: `read`, `admin`, or `open` for everybody"
     ),
     Setting("server.strict_routing", bool, False, "unknown suffixes and verbs on a run are 400, not 404 and 405"),
     Setting("server.audit_keep_days", int, 400, "days that the audit log is kept"),

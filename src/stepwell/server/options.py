@@ -12,9 +12,10 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
 
     `dev`: no key is needed; only for a server that nobody else can reach. `cors_origins`: web pages from there may ask
     (`*`: from anywhere); none by default. `wait`: how long a start or an injection waits for the run to pause before
-    it answers 202. `metrics_scope`: who may read /metrics; None: everybody who reaches it. `strict_routing`: an unknown
-    suffix or verb on a run is 400, as that other system answers, and not 404 or 405. `namespaces`: those to serve from
-    the beginning; others are served when a key names them. `max_streams`: event streams open at a time.
+    it answers 202. `metrics_scope`: who may read /metrics, which tells names of workflows; `open`: everybody who
+    reaches it. `strict_routing`: an unknown suffix or verb on a run is 400, as that other system answers, and not 404
+    or 405. `namespaces`: those to serve from the beginning; others are served when a key names them. `max_streams`:
+    event streams open at a time.
     """
 
     dev: bool = False
@@ -29,7 +30,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     ping: float = 15.0
     drain: float = 10.0
     max_streams: int = 10_000
-    metrics_scope: str | None = None
+    metrics_scope: str = "read"
     strict_routing: bool = False
     namespaces: tuple[str, ...] = ()
     audit_keep_days: int = 400
@@ -43,5 +44,5 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
                 raise DefinitionError(f"ServerOptions({name}={getattr(self, name)}): give more than 0 seconds")
         if not 0 <= self.wait < self.request_timeout or not 0 <= self.hook_wait < self.request_timeout:
             raise DefinitionError("ServerOptions: wait and hook_wait must be below request_timeout")
-        if self.metrics_scope not in (None, "read", "admin"):
-            raise DefinitionError(f"ServerOptions(metrics_scope={self.metrics_scope!r}): give None, 'read' or 'admin'")
+        if self.metrics_scope not in ("open", "read", "admin"):
+            raise DefinitionError(f"ServerOptions(metrics_scope={self.metrics_scope!r}): give open, read or admin")

@@ -149,7 +149,7 @@ def _summed(name: str, help: str, value: float) -> Counter:
 async def _check_allowed(call: Call) -> None:
     """The gate lets everybody in here: whether it shall is not the same for each server."""
     scope = call.server.options.metrics_scope
-    if scope is None:
+    if scope == "open":
         return
     access = call.server.access
     try:
