@@ -61,7 +61,7 @@ class Pages:
     async def free(self, app: Stepwell) -> None:
         while True:
             try:
-                await app.backend.blobs.delete("ballast")
+                await app.backend.blobs.delete("ballast/")
             except BackendError:
                 await asyncio.sleep(0.1)
             else:

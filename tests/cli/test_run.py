@@ -40,7 +40,7 @@ def test_another_input_under_the_same_id_is_refused(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("run", "orders.py:chekout"), "it has: checkout, slow, ask, listen, hook, fails"),
+        (("run", "orders.py:chekout"), "it has: checkout, slow, ask, listen, hook, mails, fails"),
         (("run", "orders.py"), "which workflow"),
         (("run", "order.py:checkout"), "there is no file order.py"),
         (("run", "nothing.here:checkout"), "there is no module nothing.here"),
