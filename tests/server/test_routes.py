@@ -22,6 +22,7 @@ from stepwell import (
     workflow,
 )
 from stepwell.codec import AesGcm
+from stepwell.runtime.presence import TASK_NAME, keep_presence
 from stepwell.server import Server, ServerOptions
 from stepwell.testing import StepwellTest
 from tests.server.asking import Reply, ask
@@ -402,10 +403,12 @@ def test_workflows_are_described(play: Play) -> None:
 def test_workers_and_queues_are_shown(play: Play) -> None:
     async def scenario(api: Api) -> None:
         await sold(api, "r")
+        announced = asyncio.create_task(keep_presence(api.app.client.worker), name=TASK_NAME)  # off in virtual time
         await asyncio.sleep(1)
         (worker,) = (await api.get("/api/workers"))["workers"]
         assert (worker["queues"], "checkout" in worker["workflows"]) == (["default"], True)
         assert (await api.get("/api/queues"))["queues"] == []
+        announced.cancel()
 
     play(scenario)
 
