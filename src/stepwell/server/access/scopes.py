@@ -10,8 +10,8 @@ from msgspec import Struct
 from stepwell.errors import DefinitionError
 
 Scope = Literal["read", "trigger", "signal", "admin"]
-"""`read`: look. `trigger`: start, retry and fork runs. `signal`: send to runs, cancel, pause and go on, export. `admin`: all of
-these, and terminate, delete, import, keys, the audit log."""
+"""`read`: look. `trigger`: start, retry and fork runs. `signal`: send to runs, cancel, pause, go on, export. `admin`:
+all of these, and terminate, delete, import, keys, the audit log."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
