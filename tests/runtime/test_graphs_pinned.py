@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,12 @@ async def call_twice(ctx: Context) -> int:
 
 
 def blobs(path: Path) -> dict[str, int]:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         return dict(database.execute("select key, length(data) from blobs").fetchall())
 
 
 def journal_bytes(path: Path) -> int:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         (total,) = database.execute("select sum(length(body)) from frames").fetchone()
         return int(total)
 
