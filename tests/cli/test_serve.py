@@ -34,8 +34,11 @@ def test_it_says_what_it_serves_and_stops_when_it_is_told(server: Served) -> Non
     assert (code, said) == (0, "stepwell: stopped; runs that have not ended go on with the next worker\n")
 
 
-def test_without_dev_a_key_is_needed_and_the_first_is_made_on_the_command_line(shell: Shell) -> None:
-    with served(shell, "--no-worker") as server:
+@pytest.mark.parametrize("where", [(), ("--backend", "sqlite:///elsewhere.db")])
+def test_without_dev_a_key_is_needed_and_the_first_is_made_on_the_command_line(
+    shell: Shell, where: tuple[str, ...]
+) -> None:
+    with served(shell, "--no-worker", *where) as server:
         hint = server.tell()
         assert "nobody has a key yet" in hint
         assert server.client.get("/api/keys").status_code == 401

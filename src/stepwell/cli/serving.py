@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import socket
 from argparse import Namespace
@@ -171,9 +172,9 @@ def _tell_ready(job: Job, server: Server, ready_fd: int | None) -> None:
     what = f"{workflows}, {'a worker' if job.has_worker else 'no worker'}{mode}"
     _say(job.settings, f"{url} serves {backend}: {what}; Ctrl-C or SIGTERM drains", facts)
     if not job.options.dev and not server.access.keys.all():
-        _say(
-            job.settings, "nobody has a key yet, so all are refused; make one with: stepwell keys create --scopes admin"
-        )
+        # Named, since the app may say where its runs are, and the other command does not know the app.
+        command = f"stepwell keys create --scopes admin --backend {shlex.quote(backend)}"
+        _say(job.settings, f"nobody has a key yet, so all are refused; make one with: {command}")
     if ready_fd is not None:
         with open(ready_fd, "wb") as told:
             told.write(msgspec.json.encode(facts) + b"\n")
