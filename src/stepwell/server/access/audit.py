@@ -25,6 +25,8 @@ from stepwell.server.access.refusals import Refusals
 
 _ROOM = 10_000
 _BATCH = 500
+_GATHER_S = 0.2
+_DAY_MS = 86_400_000
 _CLOSE_WITHIN_S = 10.0
 _AGAIN_AFTER_S = 1.0
 _FIRST_YEAR = 2026
@@ -70,6 +72,7 @@ class AuditLog:
         self._waiting: deque[AuditEntry] = deque()
         self._refusals = Refusals()
         self._is_filled = asyncio.Event()
+        self._is_urgent = asyncio.Event()
         self._has_room = asyncio.Condition()
         self._swept = ""
         self._task: asyncio.Task[None] | None = None
@@ -130,6 +133,7 @@ class AuditLog:
         self._is_closing = True
         self._count_refused()
         self._is_filled.set()
+        self._is_urgent.set()
         await asyncio.wait([task], timeout=_CLOSE_WITHIN_S)
         if not task.done():
             task.cancel()
@@ -153,20 +157,30 @@ class AuditLog:
                     await self._is_filled.wait()
         self._is_filled.clear()
         self._count_refused()
+        await self._gather()
         while self._waiting:
             await self._write_some()
         if not self._is_closing:
             await self._sweep()
 
+    async def _gather(self) -> None:
+        """Let more come, for one write instead of many: each is a transaction beside those of the runs."""
+        self._is_urgent.clear()
+        if self._waiting and len(self._waiting) < _BATCH and not self._is_closing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_S):
+                    await self._is_urgent.wait()
+
     async def _write_some(self) -> None:
         """Write the oldest that go into the same stream. They stay here until they are written."""
-        first = _place(self._waiting[0])
+        first = self._waiting[0]
+        day = first.at // _DAY_MS
         batch = []
         for entry in islice(self._waiting, _BATCH):
-            if _place(entry) != first:
+            if entry.namespace != first.namespace or entry.at // _DAY_MS != day:
                 break
             batch.append(msgspec.json.encode(entry))
-        await Log(self._client, first, is_patient=True).append(batch)
+        await Log(self._client, _stream(_date(first.at), first.namespace), is_patient=True).append(batch)
         for _ in batch:
             self._waiting.popleft()
         async with self._has_room:
@@ -184,6 +198,8 @@ class AuditLog:
             _log.info("%s", msgspec.json.encode(entry).decode())
         self._waiting.append(entry)
         self._is_filled.set()
+        if len(self._waiting) >= _BATCH:
+            self._is_urgent.set()
 
     async def _sweep(self) -> None:
         """Once a day, delete what is too old."""
@@ -195,10 +211,6 @@ class AuditLog:
             self._swept = str(today)
         except BackendError as error:
             _log.warning("old entries of the audit log could not be deleted: %s; tried again later", error)
-
-
-def _place(entry: AuditEntry) -> str:
-    return _stream(_date(entry.at), entry.namespace)
 
 
 def _stream(day: date, namespace: str) -> str:
