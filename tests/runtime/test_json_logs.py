@@ -35,6 +35,15 @@ class Lines:
         return [line["message"] for line in self.all(logger)]
 
 
+@pytest.fixture(autouse=True)
+def plain_records() -> Iterator[None]:
+    """Records as the standard library makes them, whatever a worker of another test has left."""
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logging.LogRecord)
+    yield
+    logging.setLogRecordFactory(before)
+
+
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     lines, root = Lines(), logging.getLogger()
