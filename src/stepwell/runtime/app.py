@@ -18,11 +18,11 @@ from stepwell.authoring.workflows import Definition, WorkflowRef
 from stepwell.codec import Codec
 from stepwell.errors import DefinitionError, RunConflictError, StepwellError
 from stepwell.model.durations import Duration, duration_ms
-from stepwell.model.entries import Created
 from stepwell.model.ids import RunId, keyed_run_id
 from stepwell.model.runs import TERMINAL, checked_run_id
 from stepwell.ports import Backend, Clock
 from stepwell.runtime.archiving import restart
+from stepwell.runtime.asking import Asked, first_entry
 from stepwell.runtime.client import Client, NewStart
 from stepwell.runtime.eventbus import EventBus, EventSink
 from stepwell.runtime.handles import Handle
@@ -343,29 +343,23 @@ class Stepwell:
         await self.client.check_same(start)
 
     def _new_start(self, ref: WorkflowRef[Any, Any], given: tuple[Any, ...], options: StartOptions) -> NewStart:
-        clock = self.client.clock
         unknown = sorted(set(options) - set(StartOptions.__annotations__))
         if unknown:
             known = ", ".join(sorted(StartOptions.__annotations__))
             raise DefinitionError(f"start() has no option {unknown[0]!r}; there are: {known}")
-        now, delay_ms = clock.now(), duration_ms(options.get("delay", 0), what="start(delay)")
-        timeout_ms = (
-            duration_ms(options["timeout"], what="start(timeout)") if "timeout" in options else ref.spec.timeout_ms
-        )
-        created = Created(
-            workflow=ref.id,
-            version=ref.spec.version,
+        clock = self.client.clock
+        asked = Asked(
+            at=clock.now(),
+            delay_ms=duration_ms(options.get("delay", 0), what="start(delay)"),
+            timeout_ms=duration_ms(options["timeout"], what="start(timeout)") if "timeout" in options else None,
             input=self.registry.input_of(ref, given),
-            blueprint=self.registry.snapshot_of(ref),
-            seed=clock.random_bytes(16).hex(),
-            deadline=None if timeout_ms is None else now + delay_ms + timeout_ms,
-            not_before=now + delay_ms if delay_ms else 0,
-            tags={**ref.spec.tags, **options.get("tags", {})},
+            tags=options.get("tags", {}),
             metadata={
                 key: self.registry.encode(value, what=f"metadata {key!r}")
                 for key, value in options.get("metadata", {}).items()
             },
         )
+        created = first_entry(self.registry, clock, ref, asked)
         return NewStart(
             id=self._run_id(ref, options),
             created=created,

@@ -11,10 +11,10 @@ from stepwell.errors import RunConflictError, RunNotFoundError
 from stepwell.formats.voyant import LABELS, Labels, Resume, run_id, tag_map
 from stepwell.formats.voyant.labels import labels_of
 from stepwell.formats.voyant.record import RunRecord
-from stepwell.model.entries import Created
 from stepwell.model.failures import NULL
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.runs import checked_run_id
+from stepwell.runtime.asking import Asked, first_entry
 from stepwell.runtime.client import NewStart
 from stepwell.runtime.forking import Origin
 from stepwell.runtime.seeding import Beginning, Seeding, Settled, settled
@@ -168,17 +168,11 @@ async def _resumed_elsewhere(call: Call, seeding: Seeding, asked: Resume, parent
 def _start(call: Call, seeding: Seeding, workflow: Any, id: RunId, given: tuple[Any, Any, Any, Any, RunId]) -> NewStart:
     app, (input, results, tags, metadata, parent) = call.app, given
     raw = UNSET if input is UNSET else Raw(msgspec.json.encode(input))
-    timeout_ms, now = workflow.spec.timeout_ms, app.client.clock.now()
-    created = Created(
-        workflow=workflow.id,
-        version=workflow.spec.version,
-        input=input_of(app, workflow, raw),
-        blueprint=app.registry.snapshot_of(workflow),
-        seed=app.client.clock.random_bytes(16).hex(),
-        deadline=None if timeout_ms is None else now + timeout_ms,
+    now = app.client.clock.now()
+    asked = Asked(at=now, input=input_of(app, workflow, raw), tags=tags, metadata=metadata)
+    created = structs.replace(
+        first_entry(app.registry, app.client.clock, workflow, asked),
         forked_from=parent,
-        tags={**workflow.spec.tags, **tags},
-        metadata=metadata,
         seeds=seeding.seeds(workflow, results or {}),
     )
     return NewStart(id=id, created=created, queue=workflow.spec.queue)

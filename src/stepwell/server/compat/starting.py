@@ -18,6 +18,7 @@ from stepwell.model.runs import TERMINAL, Head, checked_run_id
 from stepwell.model.traceparents import tags_of as traceparent_tags
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.archiving import restart
+from stepwell.runtime.asking import Asked, first_entry
 from stepwell.runtime.client import NewStart
 from stepwell.runtime.watching import Watch
 from stepwell.server.compat.pausing import paused
@@ -125,20 +126,15 @@ def _difference(app: Stepwell, there: Created, asked: Created) -> str | None:
 async def _start_of(call: Call, body: Trigger, key: str | None) -> NewStart:
     app, now = call.app, call.app.client.clock.now()
     workflow = find_workflow(app, body.workflow_id, body.workflow_version or "")
-    delay_ms, timeout_ms = body.delay_ms(now), deadline_ms(body)
-    if timeout_ms is None:
-        timeout_ms = workflow.spec.timeout_ms
-    created = Created(
-        workflow=workflow.id,
-        version=workflow.spec.version,
+    asked = Asked(
+        at=now,
+        delay_ms=body.delay_ms(now),
+        timeout_ms=deadline_ms(body),
         input=input_of(app, workflow, body.input),
-        blueprint=app.registry.snapshot_of(workflow),
-        seed=app.client.clock.random_bytes(16).hex(),
-        deadline=None if timeout_ms is None else now + delay_ms + timeout_ms,
-        not_before=now + delay_ms if delay_ms else 0,
-        tags=_tags(call, workflow, body),
+        tags=_tags(call, body),
         metadata=_metadata(call, body, key),
     )
+    created = first_entry(app.registry, app.client.clock, workflow, asked)
     return NewStart(
         id=await _run_id(call, body, key),
         created=created,
@@ -177,12 +173,11 @@ def input_of(app: Stepwell, workflow: Any, raw: Any) -> Raw:
         raise Problem(400, "invalid_input", str(error)) from None
 
 
-def _tags(call: Call, workflow: Any, body: Trigger) -> dict[str, str]:
-    """Those of the workflow, those given, and the trace that asks, if runs are traced."""
-    given = tag_map(body.tags) if isinstance(body.tags, list) else body.tags or {}
-    tags = {**workflow.spec.tags, **given}
+def _tags(call: Call, body: Trigger) -> dict[str, str]:
+    """Those given, and the trace that asks, if runs are traced."""
+    tags = tag_map(body.tags) if isinstance(body.tags, list) else body.tags or {}
     if call.app.is_traced and (asking := traceparent_tags(call.header("traceparent"))):
-        tags |= asking
+        return {**tags, **asking}
     return tags
 
 
