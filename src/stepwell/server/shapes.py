@@ -11,6 +11,7 @@ from stepwell.codec import Codec
 from stepwell.formats.voyant import LABELS
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, Status
+from stepwell.runtime.presence import WorkerInfo
 from stepwell.runtime.runs import Runs
 from stepwell.server.showing import opened_payload
 
@@ -213,23 +214,10 @@ class QueueList(Struct, frozen=True, kw_only=True):
     complete: bool
 
 
-class WorkerShape(Struct, frozen=True, kw_only=True):
-    """A worker that is alive, or was half a minute ago."""
-
-    identity: str
-    host: str
-    pid: int
-    queues: tuple[str, ...]
-    concurrency: int
-    workflows: tuple[str, ...]
-    started_at: int
-    version: str
-
-
 class WorkerList(Struct, frozen=True, kw_only=True):
     """The workers that announce themselves."""
 
-    workers: tuple[WorkerShape, ...]
+    workers: tuple[WorkerInfo, ...]
 
 
 class Published(Struct, frozen=True, kw_only=True):

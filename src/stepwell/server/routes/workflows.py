@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 
 from stepwell.runtime.backlog import backlog
@@ -17,7 +16,6 @@ from stepwell.server.shapes import (
     QueueList,
     QueueShape,
     WorkerList,
-    WorkerShape,
     WorkflowList,
     WorkflowShape,
 )
@@ -87,8 +85,7 @@ async def queues(call: Call) -> Answer:
 
 async def workers(call: Call) -> Answer:
     """Who does the work."""
-    found = await present_workers(call.app.backend)
-    return Answer(body=WorkerList(workers=tuple(WorkerShape(**msgspec.structs.asdict(item)) for item in found)))
+    return Answer(body=WorkerList(workers=tuple(await present_workers(call.app.backend))))
 
 
 async def publish(call: Call) -> Answer:
