@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, structs
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import WorkflowRef
@@ -76,11 +76,6 @@ def start_of(registry: Registry, ref: WorkflowRef[Any, Any], given: tuple[Any, .
         tags=dict(options.get("tags", {})),
         metadata=plain_values(registry, options.get("metadata", {}), "metadata"),
     )
-
-
-def numbered(start: Start) -> Start:
-    """The same for another run."""
-    return structs.replace(start, run_id=fresh_run_id())
 
 
 def batches(starts: Iterable[Start]) -> Iterator[list[Raw]]:

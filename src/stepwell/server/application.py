@@ -202,7 +202,7 @@ class Server:
 class _Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_begun", "_call", "_path", "_receive", "_request_id", "_scope", "_send", "_server", "route", "status")
+    __slots__ = ("_call", "_path", "_receive", "_request_id", "_scope", "_send", "_server", "route", "status")
 
     def __init__(self, server: Server, scope: Scope, receive: Receive, send: Send) -> None:
         self._server = server
@@ -212,7 +212,6 @@ class _Exchange:
         self._call: Call | None = None
         self._path = _path(scope)
         self._request_id = ""
-        self._begun = False
         self.status = 0
         self.route = ""
         """The path as it was declared; empty if the request was for none."""

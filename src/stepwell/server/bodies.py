@@ -7,7 +7,6 @@ import re
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from msgspec import Raw
 
 from stepwell.server.problems import Problem
 
@@ -50,11 +49,6 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise Problem(400, "invalid_body", f"the body does not fit: {error}") from None
     except msgspec.DecodeError as error:  # what json takes and msgspec does not, such as lone surrogates
         raise _invalid(f"the body is not JSON: {error}") from None
-
-
-def plain_json(value: Any) -> Raw:
-    """JSON of what `checked_json` gave."""
-    return Raw(msgspec.json.encode(value))
 
 
 def _invalid(message: str) -> Problem:
