@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw, Struct
@@ -41,6 +41,9 @@ from stepwell.model.blueprints import Graph
 from stepwell.model.entries import Act, OpenHook, SendSignal, StartChild
 from stepwell.model.failures import NULL, Failure
 
+if TYPE_CHECKING:
+    from stepwell.authoring.remotes import Dispatch
+
 
 class WorkflowTypes(Struct, frozen=True):
     """The prepared types of a workflow. `has_input`: it takes one; `default`: what it is if none is given."""
@@ -66,6 +69,8 @@ class Registry:
         self.public_url = public_url
         self.middleware = tuple(middleware)
         self.plans: dict[Any, Plan] = {}
+        self.dispatch: Dispatch | None = None
+        """How bodies that live elsewhere are invoked; the app says so."""
         self._snapshots: dict[Any, tuple[Graph, Raw]] = {}
         self._checked: dict[Blueprint[Any, Any], Graph] = {}
         self._implementations: dict[str, Implementation] = {}
@@ -270,6 +275,10 @@ class RecordTranslator:
     def is_same(self, one: Raw, other: Raw) -> bool:
         """Whether two payloads hold the same value."""
         return self._registry.codec.same(one, other, where="a payload")
+
+    def sealed(self, raw: Raw) -> Raw:
+        """The payload of a JSON text."""
+        return self._registry.codec.sealed(bytes(raw))
 
     def failure_of(self, error: BaseException) -> Failure:
         """The record of what left the body. That of a child keeps the child's types."""

@@ -268,7 +268,11 @@ class Driver:
                 raise AssertionError(f"{type(entry).__name__} does not arrive from outside")
 
     def _take_outcome(self, decision: Decision, entry: StepCompleted | StepFailed, at: int) -> None:
-        if self.steps.pop(entry.id, None) is not None:
+        if entry.via:
+            if entry.via in self.steps:  # the invocation that ran it goes on
+                decision.entries.append(entry)
+                self._apply(entry, at)
+        elif self.steps.pop(entry.id, None) is not None:
             if self.fold.attempts:
                 self.fold.attempts.pop(entry.id, None)
             decision.entries.append(entry)

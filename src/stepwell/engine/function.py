@@ -58,7 +58,7 @@ from stepwell.model.entries import (
 )
 from stepwell.model.failures import Failure
 from stepwell.model.ids import CommandId
-from stepwell.model.messages import CancelRequested
+from stepwell.model.messages import CancelRequested, MetadataSent
 from stepwell.model.runs import Wait
 
 
@@ -95,6 +95,9 @@ class Translator(Protocol):
 
     def is_same(self, one: Raw, other: Raw) -> bool:
         """Whether two payloads hold the same value."""
+
+    def sealed(self, raw: Raw) -> Raw:
+        """The payload of a JSON text."""
 
     def failure_of(self, error: BaseException) -> Failure:
         """The record of an exception that left the body."""
@@ -426,10 +429,14 @@ class FunctionProgram:
             raise self._mismatch(line) from None
 
     def _feed_received(self, entry: Received) -> None:
-        if isinstance(entry.message, CancelRequested):
-            self._cancel(entry.message.reason)
-        else:
-            self.mailbox.put(entry)
+        match entry.message:
+            case CancelRequested(reason=reason):
+                self._cancel(reason)
+            case MetadataSent(ops=ops):
+                for change in ops:
+                    self.notes.change_metadata(change, self.translator.plain, self.translator.sealed)
+            case _:
+                self.mailbox.put(entry)
 
     def _feed_step(self, line: Line, entry: StepCompleted | StepFailed) -> None:
         future = self._pending.pop(entry.id, None)

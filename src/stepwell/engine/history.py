@@ -44,6 +44,7 @@ from stepwell.model.entries import (
     Patched,
     Pinned,
     Received,
+    SendMetadata,
     SendSignal,
     Sent,
     StartChild,
@@ -61,6 +62,7 @@ from stepwell.model.messages import (
     ChildEnded,
     Event,
     HookCompleted,
+    MetadataSent,
     PauseRequested,
     ResumeRequested,
     Signal,
@@ -253,6 +255,8 @@ class _Fold:
                 what = "cancel_child"
             case SendSignal(run=run, name=name):
                 what, target = "send_signal", RunId(f"{name} to {run}")
+            case SendMetadata(run=run, ops=ops):
+                what, target = "send_metadata", RunId(f"{', '.join(change.key for change in ops)} to {run}")
             case OpenHook(token=token):
                 what, target = "open_hook", RunId(token)
             case Subscribe(event=event):
@@ -301,6 +305,8 @@ class _Fold:
             case ResumeRequested():
                 self.is_paused = False
                 self.items.append(ControlItem(seq=seq, at=at, action="resume", id=entry.id))
+            case MetadataSent():
+                pass  # what it changes is noted
             case _:
                 assert_never(message)
 

@@ -13,6 +13,7 @@ from msgspec import Raw
 from stepwell.engine.program import Line
 from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Pinned, Sent, Started
 from stepwell.model.failures import NULL
+from stepwell.model.metadata import MetadataOp, applied
 
 _URGENT = (Sent, Pinned)
 
@@ -117,6 +118,13 @@ class Notes:
         else:
             self.metadata[key] = value
         self._metadata_changes[key] = value
+
+    def change_metadata(self, change: MetadataOp, plain: Callable[[Raw], Raw], sealed: Callable[[Raw], Raw]) -> None:
+        """Apply one change. `plain` opens a payload, `sealed` makes one of JSON."""
+        there = self.metadata.get(change.key)
+        value = None if change.value is None else plain(change.value)
+        new = applied(change.op, None if there is None else plain(there), value)
+        self.set_metadata(change.key, NULL if new == NULL else sealed(new))
 
     def send(self, stream: str, value: Raw) -> None:
         """The next chunk of a stream."""

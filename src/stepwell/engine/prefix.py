@@ -289,7 +289,14 @@ class _Rule:
             case Received():
                 return self._kept_message(entry)
             case StepCompleted(id=id) | StepFailed(id=id) if id in self._edits:
-                return StepCompleted(id=id, value=self._edits[id], attempt=entry.attempt, ms=entry.ms)
+                return StepCompleted(
+                    id=id,
+                    value=self._edits[id],
+                    attempt=entry.attempt,
+                    ms=entry.ms,
+                    via=entry.via,
+                    record=entry.record,
+                )
             case AttemptFailed(id=id):
                 # Of a step that goes on, attempts are counted anew.
                 return entry if id in self._steps else None

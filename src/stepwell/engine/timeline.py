@@ -88,7 +88,7 @@ class ActItem(_Item, tag="act", frozen=True, kw_only=True, omit_defaults=True):
 
     id: CommandId
     base: int
-    what: Literal["cancel_child", "send_signal", "open_hook", "subscribe"]
+    what: Literal["cancel_child", "send_signal", "send_metadata", "open_hook", "subscribe"]
     target: str
     status: str = "intended"
     failure: Failure | None = None

@@ -14,13 +14,14 @@ from msgspec import Raw, Struct
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import Claim, CommandId, MessageId, RunId
 from stepwell.model.messages import Message
+from stepwell.model.metadata import MetadataOp
 from stepwell.model.tokens import NO_OPTIONS, HookOptions
 
 
 class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who started this run as a child, by which command, and what its end means for the child.
 
-    `lineage` is the parent's: another run may have had its id before.
+    `lineage` is the parent's: another run may have had its id before. `root` is the run at the top, if that is another.
     """
 
     run: RunId
@@ -28,6 +29,7 @@ class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     command: CommandId
     on_parent_end: str = "cancel"
     lineage: str = ""
+    root: RunId = RunId("")
 
 
 class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
@@ -72,22 +74,30 @@ class Pinned(_Entry, tag="pinned", frozen=True, kw_only=True, omit_defaults=True
 
 
 class StepCompleted(_Entry, tag="step", frozen=True, kw_only=True, omit_defaults=True):
-    """A step gave a result. `ms` is how long the attempt took; `args` is a checksum of its arguments."""
+    """A step gave a result. `ms` is how long the attempt took; `args` is a checksum of its arguments.
+
+    `via`: no worker of ours ran it, but the one elsewhere that this invocation of the body asked. `record` is what that
+    worker wrote of it beside the result: its times, and what only it understands.
+    """
 
     id: CommandId
     value: Raw = NULL
     attempt: int = 1
     ms: int = 0
     args: int = 0
+    via: CommandId = CommandId("")
+    record: Raw = NULL
 
 
 class StepFailed(_Entry, tag="step_failed", frozen=True, kw_only=True, omit_defaults=True):
-    """A step failed for good."""
+    """A step failed for good. `via` and `record` are those of a completed step."""
 
     id: CommandId
     failure: Failure
     attempt: int = 1
     ms: int = 0
+    via: CommandId = CommandId("")
+    record: Raw = NULL
 
 
 class AttemptFailed(_Entry, tag="attempt_failed", frozen=True, kw_only=True, omit_defaults=True):
@@ -127,7 +137,8 @@ class Received(_Entry, tag="received", frozen=True, kw_only=True, omit_defaults=
 
 
 class StartChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="start_child"):
-    """Create a run. Detached children (`on_parent_end="abandon"`) have no parent link for its end."""
+    """Create a run. Detached children (`on_parent_end="abandon"`) have no parent link for its end. `is_shared`: the id
+    is that of a key, and a run that has it already is as good."""
 
     child: RunId
     workflow: str
@@ -136,6 +147,8 @@ class StartChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     on_parent_end: str = "cancel"
     awaited: bool = True
     blueprint: Raw = NULL
+    tags: dict[str, str] = {}
+    is_shared: bool = False
 
 
 class CancelChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="cancel_child"):
@@ -168,7 +181,14 @@ class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field
     since: int
 
 
-Act = StartChild | CancelChild | SendSignal | OpenHook | Subscribe
+class SendMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="send_metadata"):
+    """Change the metadata of a run above this one. One that has ended takes no more changes, which is no failure."""
+
+    run: RunId
+    ops: tuple[MetadataOp, ...]
+
+
+Act = StartChild | CancelChild | SendSignal | OpenHook | Subscribe | SendMetadata
 """What a run does to something outside of itself: intended, then done (idempotently), then confirmed."""
 
 

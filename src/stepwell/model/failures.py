@@ -19,7 +19,8 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An exception as the journal holds it.
 
     `types` are qualified class names, most derived first, without `Exception` and its bases.
-    `args` holds the exception's arguments as a JSON array, for types that cross as themselves (`raises=`).
+    `args` holds the exception's arguments as a JSON array, for types that cross as themselves (`raises=`). `code` is
+    what the exception had as its `code`, if that was a text.
     """
 
     types: tuple[str, ...]
@@ -28,6 +29,7 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: Raw = NULL
     step: str | None = None
     attempts: int = 0
+    code: str = ""
 
     @property
     def type(self) -> str:

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId, RunId
+from stepwell.model.metadata import MetadataOp
 
 
 class _Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="m"):
@@ -49,6 +50,12 @@ class ChildEnded(_Message, tag="child", frozen=True, kw_only=True, omit_defaults
     failure: Failure | None = None
 
 
+class MetadataSent(_Message, tag="metadata", frozen=True, kw_only=True, omit_defaults=True):
+    """A run below this one changes the metadata of this one."""
+
+    ops: tuple[MetadataOp, ...]
+
+
 class CancelRequested(_Message, tag="cancel", frozen=True, kw_only=True, omit_defaults=True):
     """Cancel: `CancelledError` at the awaits of the body; after `grace_ms` the run is terminated."""
 
@@ -77,6 +84,7 @@ Message = (
     | Event
     | HookCompleted
     | ChildEnded
+    | MetadataSent
     | CancelRequested
     | TerminateRequested
     | PauseRequested

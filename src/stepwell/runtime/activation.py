@@ -103,10 +103,12 @@ class Activation:
         else:
             self.advance(loaded_at, mail_is_known=loaded_at is not None)
 
-    def arrive(self, entry: Entry, time: int) -> None:
-        """Something happened. It is journaled with the next frame."""
+    def arrive(self, entry: Entry, time: int, *, before: Iterable[Entry] = ()) -> None:
+        """Something happened, after something else at the same time. It is journaled with the next frame."""
         if self.is_gone:
             return
+        if before:
+            self._arrivals.extend(Arrival(time, earlier) for earlier in before)
         self._arrivals.append(Arrival(time, entry))
         if self._in_flight is None:
             self.advance(time)

@@ -24,13 +24,14 @@ from stepwell.model.entries import (
     FrameCodec,
     OpenHook,
     Parent,
+    SendMetadata,
     SendSignal,
     StartChild,
     Subscribe,
 )
 from stepwell.model.failures import Failure
 from stepwell.model.ids import Claim, CommandId, MessageId, RunId, event_message_id, lineage
-from stepwell.model.messages import CancelRequested, Event, Message, Signal
+from stepwell.model.messages import CancelRequested, Event, Message, MetadataSent, Signal
 from stepwell.model.runs import Head
 from stepwell.ports import MAX_SEQ, Backend, Clock, Delivered, Delivery, NewRun, Wanted
 from stepwell.runtime.bells import ring
@@ -75,6 +76,9 @@ class Acts:
             case Subscribe(event=event, since=since):
                 await self._subscribe(driver, event, since)
                 return None
+            case SendMetadata(run=run, ops=ops):
+                await self.deliver(run, _message_id("metadata", driver, command.id), MetadataSent(ops=ops))
+                return None
             case _:
                 assert_never(act)
 
@@ -111,6 +115,7 @@ class Acts:
             command=command.id,
             on_parent_end=act.on_parent_end,
             lineage=lineage(driver.origin.seed),
+            root=root_of(driver.fold.created),
         )
         created = Created(
             workflow=act.workflow,
@@ -119,12 +124,14 @@ class Acts:
             blueprint=act.blueprint,
             seed=self._backend.clock.random_bytes(16).hex(),
             parent=parent,
+            tags=act.tags,
         )
         head = Head(
             id=act.child,
             workflow=act.workflow,
             version=act.version,
             created_at=now,
+            tags=act.tags,
             parent=None if act.on_parent_end == "abandon" else driver.run,
         )
         frame = await spilled_frame(self._backend.blobs, act.child, Frame(now, driver.claim, (created,)))
@@ -136,10 +143,12 @@ class Acts:
 
     async def _existing_child(self, act: StartChild, parent: Parent) -> Failure | None:
         """Created before by this same command, or an id that somebody else has."""
+        if act.is_shared:
+            return None
         (loaded,) = await self._backend.store.load([Wanted(act.child, -1, MAX_SEQ, until=1)])
         if loaded is not None and loaded.frames:
             entry = FrameCodec.decode(loaded.frames[0][1]).entries[0]
-            if isinstance(entry, Created) and entry.parent is not None and entry.parent == parent:
+            if isinstance(entry, Created) and entry.parent is not None and _is_same(entry.parent, parent):
                 return None
         return failure_of(
             RunConflictError(f"the id {act.child} of a child is taken by another run"), raises=(RunConflictError,)
@@ -158,8 +167,7 @@ class Acts:
             await self.deliver(child, id, message)
 
     async def _send_signal(self, driver: Driver, command: ActCommand, act: SendSignal) -> Failure | None:
-        origin = driver.origin
-        id = MessageId(f"signal:{driver.run}.{origin.base}.{command.id}.{lineage(origin.seed)}")
+        id = _message_id("signal", driver, command.id)
         answer = await self.deliver(act.run, id, Signal(name=act.name, value=act.value))
         error: Exception
         if answer.answer == "closed":
@@ -203,6 +211,22 @@ class Acts:
             if logged.at >= since:
                 message = Event(name=event, index=index, value=logged.value)
                 await self.deliver(driver.run, event_message_id(event, index), message)
+
+
+def _is_same(one: Parent, other: Parent) -> bool:
+    """Runs of an earlier release do not know who is at the top."""
+    return msgspec.structs.replace(one, root=other.root) == other
+
+
+def root_of(created: Created) -> RunId:
+    """The run at the top of those that started one another; "" if this is one."""
+    parent = created.parent
+    return RunId("") if parent is None else parent.root or parent.run
+
+
+def _message_id(kind: str, driver: Driver, command: CommandId) -> MessageId:
+    origin = driver.origin
+    return MessageId(f"{kind}:{driver.run}.{origin.base}.{command}.{lineage(origin.seed)}")
 
 
 decode_event = msgspec.json.Decoder(LoggedEvent).decode

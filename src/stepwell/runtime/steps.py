@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio.events import _get_running_loop
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from os import PathLike
@@ -52,7 +52,7 @@ class StepOwner(Protocol):
     def base(self) -> int: ...
     @property
     def head(self) -> Head | None: ...
-    def arrive(self, entry: Entry, time: int) -> None: ...
+    def arrive(self, entry: Entry, time: int, *, before: Iterable[Entry] = ()) -> None: ...
     def step_ended(self, step: RunningStep) -> None: ...
     def writer(self, stream: str) -> StreamWriter: ...
 
@@ -128,6 +128,7 @@ class RunningStep:
 
     __slots__ = (
         "_last_progress_at",
+        "_noted",
         "_progress",
         "_sent",
         "_streams",
@@ -149,6 +150,7 @@ class RunningStep:
         self._last_progress_at = 0
         self._streams: dict[str, StreamWriter] = {}
         self._sent: dict[str, int] = {}
+        self._noted: list[Entry] = []
         self.is_cancelled = False
         self.loop = asyncio.get_running_loop()
         # Not loop.create_task(), which costs as much again.
@@ -250,6 +252,25 @@ class RunningStep:
         where = f"the file {blob.name or blob.key}"
         return await asyncio.to_thread(decrypt, data, self.runner.registry.codec.cipher, where=where)
 
+    # --- what an invocation of a body elsewhere needs
+
+    def note(self, entry: StepCompleted | StepFailed) -> None:
+        """Journal this with the step's own outcome, or before."""
+        self._noted.append(entry)
+
+    def save_notes(self) -> None:
+        """Journal what has been noted so far."""
+        if self._noted and not self.is_cancelled:
+            *before, last = self._noted
+            self._noted = []
+            self.owner.arrive(last, self.runner.clock.now(), before=before)
+
+    def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw) -> None:
+        """Queue a chunk of which the caller knows who sent it; all are written before the result is."""
+        if not self.is_cancelled and self.task is not None:
+            writer = self._writer(stream)
+            writer.write(source=source, attempt=attempt, k=k, value=value, base=self.owner.base)
+
     # --- the attempt
 
     async def _run(self) -> None:
@@ -280,7 +301,7 @@ class RunningStep:
         finally:
             self._over(entry)
         if entry is not None and not self.is_cancelled:
-            self.owner.arrive(entry, now)
+            self.owner.arrive(entry, now, before=self._noted)
 
     def _over(self, outcome: Entry | None) -> None:
         """The attempt has ended. Cuts the circles that it is part of, so that it is freed without the collector."""
@@ -390,10 +411,14 @@ class RunningStep:
     def _send(self, stream: str, k: int, raw: Raw) -> None:
         if self.is_cancelled or self.task is None:
             return
+        writer = self._writer(stream)
+        writer.write(source=self.id, attempt=self.command.attempt, k=k, value=raw, base=self.owner.base)
+
+    def _writer(self, stream: str) -> StreamWriter:
         writer = self._streams.get(stream)
         if writer is None:
             writer = self._streams[stream] = self.owner.writer(stream)
-        writer.write(source=self.id, attempt=self.command.attempt, k=k, value=raw, base=self.owner.base)
+        return writer
 
     def _report(self, entry: Entry, now: int) -> None:
         if not self.is_cancelled:

@@ -375,7 +375,7 @@ class _Owner:
         self.outcome: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._stepper = stepper
 
-    def arrive(self, entry: Entry, time: int) -> None:  # noqa: ARG002 - time stands still
+    def arrive(self, entry: Entry, time: int, *, before: Iterable[Entry] = ()) -> None:  # noqa: ARG002 - time stands still
         """The attempt has ended, or tells how far it is."""
         if not isinstance(entry, StepProgressed) and not self.outcome.done():
             self.outcome.set_result(entry)

@@ -49,6 +49,9 @@ class GraphHost(Protocol):
     def plain(self, raw: Raw) -> Raw:
         """The JSON behind a recorded payload."""
 
+    def sealed(self, raw: Raw) -> Raw:
+        """The payload of a JSON text."""
+
     def result(self, value: Raw) -> Raw:
         """The payload of the run's result. `CodecError` if it does not fit the blueprint's output."""
 

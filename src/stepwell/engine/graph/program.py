@@ -54,7 +54,7 @@ from stepwell.model.entries import (
 )
 from stepwell.model.failures import NULL
 from stepwell.model.ids import CommandId, RunId, child_run_id
-from stepwell.model.messages import CancelRequested, ChildEnded
+from stepwell.model.messages import CancelRequested, ChildEnded, MetadataSent
 from stepwell.model.runs import Wait
 
 
@@ -349,6 +349,10 @@ class GraphProgram:
         message = entry.message
         if isinstance(message, CancelRequested):
             self._end(Cancelled())
+            return
+        if isinstance(message, MetadataSent):
+            for change in message.ops:
+                self.notes.change_metadata(change, self.host.plain, self.host.sealed)
             return
         visit = self.inbox.put(entry)
         if visit is None:
