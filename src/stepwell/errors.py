@@ -21,6 +21,7 @@ StepwellError(Exception)
 │   └── BackendVersionError   the database was written by a newer Stepwell
 ├── FatalError                raised *by a step*: do not retry
 └── RetryableError            raised *by a step*: retry, perhaps not before ``retry_after``
+    └── WorkerError           a worker elsewhere could not be reached, or answered wrongly
 
 ActivationError(BaseException)   the code is wrong, not the run: the run stays open, and resumes after a deploy
 ├── NotDurableError           I/O, a thread or a signal inside a workflow body
@@ -198,6 +199,16 @@ class RetryableError(StepwellError):
     def __init__(self, message: str = "", *, retry_after: float | timedelta | str | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class WorkerError(RetryableError):
+    """A step worker elsewhere could not be reached, refused, or answered what is no answer. `code` says which."""
+
+    def __init__(
+        self, message: str = "", *, code: str = "handler_error", retry_after: float | timedelta | str | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.code = code
 
 
 class ActivationError(BaseException):

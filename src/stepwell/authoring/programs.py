@@ -16,6 +16,7 @@ from stepwell.authoring.context import function_program
 from stepwell.authoring.implementations import Implementation
 from stepwell.authoring.nodework import NodeBinder
 from stepwell.authoring.registry import Registry
+from stepwell.authoring.remotes import RemoteWorkflow, remote_program
 from stepwell.authoring.snapshots import graphs_of, reachable
 from stepwell.authoring.steps import Step
 from stepwell.authoring.workflows import Definition, Workflow, WorkflowRef
@@ -25,6 +26,7 @@ from stepwell.engine.graph.outcome import Binding, Child, MissingImplementationE
 from stepwell.engine.graph.plan import Plan, make_plans
 from stepwell.engine.graph.program import GraphProgram, Watches
 from stepwell.engine.program import Origin, Program
+from stepwell.engine.remote.program import RemoteProgram
 from stepwell.formats.flowcraft import graph_of
 from stepwell.model.blueprints import Node
 from stepwell.model.failures import NULL, Failure
@@ -57,11 +59,13 @@ def program_of(
     on_log: Callable[[str], None] | None = None,
     impure_check: bool = False,
     watches: Watches = Watches.NOTHING,
-) -> FunctionProgram | GraphProgram:
+) -> FunctionProgram | GraphProgram | RemoteProgram:
     """The same, of this definition."""
     if isinstance(definition, Workflow):
         return function_program(definition, registry, origin, on_log=on_log, impure_check=impure_check)
-    assert isinstance(definition, Blueprint), "there is no third kind"
+    if isinstance(definition, RemoteWorkflow):
+        return remote_program(registry, definition, origin)
+    assert isinstance(definition, Blueprint), "there is no fourth kind"
     return graph_program(registry, definition, origin, watches=watches)
 
 
@@ -167,6 +171,10 @@ class Host:
     def plain(self, raw: Raw) -> Raw:
         """The JSON behind a recorded payload."""
         return self._registry.codec.opened(raw, where="a payload")
+
+    def sealed(self, raw: Raw) -> Raw:
+        """The payload of a JSON text."""
+        return self._registry.codec.sealed(bytes(raw))
 
     def result(self, value: Raw) -> Raw:
         """The payload of the run's result."""
