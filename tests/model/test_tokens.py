@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.model.ids import CommandId, RunId
-from stepwell.model.tokens import NO_OPTIONS, HookOptions, is_genuine, make_token, parse_token
+from stepwell.model.tokens import (
+    NO_OPTIONS,
+    HookOptions,
+    hook_key,
+    is_genuine,
+    make_token,
+    make_worker_token,
+    parse_token,
+)
 
 SEED, OTHER = "00" * 16, "01" * 16
 NOT_UTF8 = urlsafe_b64encode(b"\xff").decode().rstrip("=")
@@ -79,3 +87,67 @@ def test_nobody_changes_what_a_token_says_of_its_door() -> None:
         parsed = parse_token(".".join(forged))
         assert parsed is not None
         assert not is_genuine(parsed, SEED)
+
+
+@given(
+    run=names,
+    command=names,
+    base=st.integers(min_value=1, max_value=2**40),
+    options=st.sampled_from([NO_OPTIONS, FULL]),
+)
+def test_a_worker_makes_tokens_that_the_run_knows_for_its_own(
+    run: str, command: str, base: int, options: HookOptions
+) -> None:
+    key = hook_key(RunId(run), base, SEED)
+
+    parsed = parse_token(make_worker_token(RunId(run), base, CommandId(command), key, options))
+
+    assert parsed is not None
+    assert (parsed.run, parsed.base, parsed.command, parsed.options) == (run, base, command, options)
+    assert is_genuine(parsed, SEED)
+    assert not is_genuine(parsed, OTHER)
+
+
+def test_the_key_of_a_worker_is_good_for_one_generation_of_one_run() -> None:
+    key = hook_key(RunId("run"), 1, SEED)
+
+    assert (
+        len({key, hook_key(RunId("run"), 2, SEED), hook_key(RunId("run:2"), 1, SEED), hook_key(RunId("run"), 1, OTHER)})
+        == 4
+    )
+    for run, base in (("run", 2), ("other", 1)):
+        parsed = parse_token(make_worker_token(RunId(run), base, CommandId("hook"), key))
+        assert parsed is not None
+        assert not is_genuine(parsed, SEED)
+
+
+@pytest.mark.parametrize("options", [NO_OPTIONS, FULL])
+def test_the_token_of_a_worker_is_none_that_the_run_itself_issues(options: HookOptions) -> None:
+    key = hook_key(RunId("run"), 1, SEED)
+
+    worker = make_worker_token(RunId("run"), 1, CommandId("hook"), key, options)
+
+    assert worker != make_token(RunId("run"), 1, CommandId("hook"), SEED, options)
+
+
+def test_nobody_changes_what_a_worker_s_token_says() -> None:
+    key = hook_key(RunId("run"), 1, SEED)
+    full = make_worker_token(RunId("run"), 1, CommandId("hook"), key, FULL).split(".")
+    plain = make_worker_token(RunId("run"), 1, CommandId("hook"), key).split(".")
+    other = make_worker_token(RunId("run"), 1, CommandId("hook:2"), key).split(".")
+
+    for forged in ([*full[:3], full[4]], [*plain[:3], full[3], plain[3]], [*plain[:3], other[3]]):
+        parsed = parse_token(".".join(forged))
+        assert parsed is not None
+        assert not is_genuine(parsed, SEED)
+
+
+def test_the_tokens_of_workers_stay_as_they_are() -> None:
+    """Workers of other releases make them, too."""
+    key = hook_key(RunId("run"), 1, SEED)
+    token = make_worker_token(RunId("run"), 1, CommandId("hook"), key)
+
+    assert (key, token) == (
+        "b9a329f7d8029d36ba1c0592e5d9c0d21d3bf692a68078ada5452d7744fafc8d",
+        "hk_cnVu.aG9vaw.1.JcBH62dx9cvySyyPOsOvJA",
+    )

@@ -2,6 +2,9 @@
 
 A generated token carries its run and command, what its door must know, and a MAC keyed with the run's secret seed; so
 it needs no table, cannot be guessed (128 bits) or changed, and is resolved by reading one frame.
+
+A worker elsewhere makes tokens of its own with a key that is good for one generation of one run: from it nobody learns
+the seed, nor a token that the run itself issued.
 """
 
 from __future__ import annotations
@@ -56,6 +59,17 @@ def make_token(run: RunId, base: int, command: CommandId, seed: str, options: Ho
     return ".".join([*_parts(run, base, command, options), _proof(run, base, command, options, seed)])
 
 
+def hook_key(run: RunId, base: int, seed: str) -> str:
+    """What a worker elsewhere makes the tokens of this generation with (hex). Secret."""
+    # No text that a proof is made of begins so.
+    return hmac.digest(bytes.fromhex(seed), f"\0worker\0{run}\0{base}".encode(), sha256).hex()
+
+
+def make_worker_token(run: RunId, base: int, command: CommandId, key: str, options: HookOptions = NO_OPTIONS) -> str:
+    """The token of a hook that a worker elsewhere opens; `key` is a `hook_key`. The same at each invocation."""
+    return ".".join([*_parts(run, base, command, options), _worker_proof(run, base, command, options, key)])
+
+
 def parse_token(token: str) -> HookToken | None:
     """None if this is not a generated token (it may be a custom one)."""
     parts = token.removeprefix(_PREFIX).split(".")
@@ -69,9 +83,13 @@ def parse_token(token: str) -> HookToken | None:
 
 
 def is_genuine(token: HookToken, seed: str) -> bool:
-    """Whether the run with this seed issued it; in constant time."""
-    proof = _proof(token.run, token.base, token.command, token.options, seed)
-    return hmac.compare_digest(token.proof.encode(), proof.encode())
+    """Whether the run with this seed issued it, or a worker that the run gave its key; in constant time."""
+    claims = token.run, token.base, token.command, token.options
+    own = _proof(*claims, seed)
+    workers = _worker_proof(*claims, hook_key(token.run, token.base, seed))
+    given = token.proof.encode()
+    # Both are compared, whatever the first says.
+    return hmac.compare_digest(given, own.encode()) | hmac.compare_digest(given, workers.encode())
 
 
 def _parts(run: RunId, base: int, command: CommandId, options: HookOptions) -> list[str]:
@@ -82,7 +100,15 @@ def _parts(run: RunId, base: int, command: CommandId, options: HookOptions) -> l
 def _proof(run: RunId, base: int, command: CommandId, options: HookOptions, seed: str) -> str:
     # A token's own text has no NUL in it, so that no text of the one kind is one of the other.
     text = f"{run}\0{base}\0{command}" if options == NO_OPTIONS else ".".join(_parts(run, base, command, options))
-    digest = hmac.digest(bytes.fromhex(seed), text.encode(), sha256)
+    return _signed(seed, text)
+
+
+def _worker_proof(run: RunId, base: int, command: CommandId, options: HookOptions, key: str) -> str:
+    return _signed(key, ".".join(_parts(run, base, command, options)))
+
+
+def _signed(secret: str, text: str) -> str:
+    digest = hmac.digest(bytes.fromhex(secret), text.encode(), sha256)
     return urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
 
