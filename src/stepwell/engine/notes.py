@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from stepwell.engine.program import Line
 from stepwell.model.entries import Dropped, Entry, MetadataChanged, Patched, Pinned, Sent, Started
@@ -122,7 +122,7 @@ class Notes:
     def change_metadata(self, change: MetadataOp, plain: Callable[[Raw], Raw], sealed: Callable[[Raw], Raw]) -> None:
         """Apply one change. `plain` opens a payload, `sealed` makes one of JSON."""
         there = self.metadata.get(change.key)
-        value = None if change.value is None else plain(change.value)
+        value = UNSET if change.value is UNSET else plain(change.value)
         new = applied(change.op, None if there is None else plain(there), value)
         self.set_metadata(change.key, NULL if new == NULL else sealed(new))
 

@@ -59,7 +59,7 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     op: Literal["set", "increment", "append", "remove"]
     key: str
-    value: Raw | None = None
+    value: Raw | UnsetType = UNSET
     target: Target = "self"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from stepwell.engine.program import ActCommand, Command, Line, Origin
 from stepwell.engine.remote.calls import Change, ChildRequest, RemoteHost
 from stepwell.model.entries import Act, Intended, SendMetadata, StartChild, Subscribe
@@ -53,15 +55,13 @@ class Outside:
             return
         above = {"parent": parent.run, "root": parent.root or parent.run}
         for target, run in above.items():
-            ops = tuple(
-                MetadataOp(
-                    op=item.op, key=item.key, value=None if item.value is None else self._host.sealed(item.value)
-                )
-                for item in changes
-                if item.target == target
-            )
+            ops = tuple(self._op(change) for change in changes if change.target == target)
             if ops:
                 self._act(CommandId(f"@metadata.{target}[{number}]"), SendMetadata(run=run, ops=ops))
+
+    def _op(self, change: Change) -> MetadataOp:
+        value = UNSET if change.value is UNSET else self._host.sealed(change.value)
+        return MetadataOp(op=change.op, key=change.key, value=value)
 
     def knows(self, id: CommandId, act: Act) -> bool:
         """Whether the program asked for such an act."""

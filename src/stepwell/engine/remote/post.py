@@ -18,10 +18,11 @@ from stepwell.model.ids import CommandId
 _KINDS = {"EVENT": "event", "SIGNAL": "signal", "MANUAL": "token", "RUN": "child"}
 
 
-def address_for(wait: WaitRequest) -> Address:
-    """Where what ends this wait comes in."""
-    kind = _KINDS[wait.kind]
-    return Address(kind, wait.id if kind == "child" else wait.name)
+def address_for(wait: WaitRequest) -> Address | None:
+    """Where what ends this wait comes in; None: only time ends it."""
+    if wait.kind == "DATETIME":
+        return None
+    return Address(_KINDS[wait.kind], wait.id if wait.kind == "RUN" else wait.name)
 
 
 def child_command(wait: WaitRequest) -> CommandId:
@@ -46,7 +47,8 @@ class Post:
 
     def take(self, wait: WaitRequest, until: int | None) -> Received | None:
         """The first message that ends the wait and came before `until` (ms)."""
-        kept = self._kept.get(address_for(wait))
+        address = address_for(wait)
+        kept = None if address is None else self._kept.get(address)
         found = next(
             (item for item in kept or () if self.fits(wait, item) and (until is None or item.at <= until)), None
         )

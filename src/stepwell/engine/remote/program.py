@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from stepwell.engine.handles import Timer, Timers
 from stepwell.engine.mismatch import FAILED, mismatch, unreadable
@@ -299,7 +299,7 @@ class RemoteProgram:
         self.journal.add(answer)
         for change in answer.changes:
             if change.target == "self":
-                value = None if change.value is None else self.host.sealed(change.value)
+                value = UNSET if change.value is UNSET else self.host.sealed(change.value)
                 op = MetadataOp(op=change.op, key=change.key, value=value)
                 self.notes.change_metadata(op, self.host.plain, self.host.sealed)
         self._outside.change_above(answer.changes, self._count)
@@ -435,7 +435,7 @@ class RemoteProgram:
 
     def _fail(self, code: str, text: str) -> None:
         error = WorkerError(f"workflow {self.origin.created.workflow}: {text}", code=code)
-        self._end(Failed(self.host.failure_of(error)))
+        self._end(Failed(structs.replace(self.host.failure_of(error), code=code)))
 
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is None:
