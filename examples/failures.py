@@ -25,7 +25,8 @@ class CardDeclined(Exception):
         self.code = code
 
 
-class Unreachable(Exception): ...
+class Unreachable(Exception):
+    code = "unreachable"  # for programs: it arrives with the error, whatever that is by then
 
 
 @step(retry=quickly)
@@ -81,6 +82,7 @@ async def tour(ctx: Context) -> list[str]:
         except StepError as error:  # all others cross as this, the same live and on replay
             seen.append(f"{error.step}: {error.type} after {error.attempts} attempts")
             assert error.is_(FatalError) == (error.step == "hopeless")
+            assert error.code == ("unreachable" if error.is_(Unreachable) else "")
     raise CardDeclined(1)
 
 

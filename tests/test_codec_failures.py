@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -291,3 +292,52 @@ def test_a_text_that_looks_encrypted_is_not_taken_for_it(cross: tuple[type[BaseE
 
     assert not failure.is_sealed
     assert "by a user" in str(exception_of(failure, raises=cross))
+
+
+class Gone(Exception):
+    def __init__(self, code: object) -> None:
+        super().__init__("gone")
+        self.code = code
+
+
+class Kind(StrEnum):
+    GONE = "gone"
+
+
+class Unspoken(Exception):
+    @property
+    def code(self) -> str:
+        raise LookupError
+
+
+@pytest.mark.parametrize("code", ["E", "card_declined", "x" * 100, "§ 4 Nr. 2"])
+def test_a_code_that_is_a_short_text_is_kept(code: str) -> None:
+    error = cross(Gone(code))
+
+    assert isinstance(error, StepError)
+    assert error.code == code
+
+
+@pytest.mark.parametrize("code", ["", "x" * 101, "two\nlines", "\ud800", 7, None, b"x", ["x"]])
+def test_a_code_that_is_anything_else_is_none(code: object) -> None:
+    error = cross(Gone(code))
+
+    assert isinstance(error, StepError)
+    assert error.code == ""
+
+
+def test_of_a_code_of_an_enumeration_the_text_is_kept() -> None:
+    code = failure_of(Gone(Kind.GONE)).code
+
+    assert (code, type(code)) == ("gone", str)
+
+
+def test_a_code_that_cannot_be_asked_for_is_none() -> None:
+    assert failure_of(Unspoken()).code == ""
+
+
+def test_a_step_error_that_goes_on_up_keeps_its_code() -> None:
+    error = cross(cross(cross(Gone("gone"))))
+
+    assert isinstance(error, StepError)
+    assert error.code == "gone"

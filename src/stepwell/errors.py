@@ -44,7 +44,8 @@ class StepwellError(Exception):
 class StepError(StepwellError):
     """A step failed for good. The same object state live and on replay: it is built from the journal.
 
-    `types` holds the qualified names of the original exception's classes, most derived first.
+    `types` holds the qualified names of the original exception's classes, most derived first. `code` is what the
+    exception had as its `code`, if that was a short text; else "".
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class StepError(StepwellError):
         attempts: int,
         types: Sequence[str],
         traceback: str = "",
+        code: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -62,6 +64,7 @@ class StepError(StepwellError):
         self.attempts = attempts
         self.types = tuple(types)
         self.traceback = traceback
+        self.code = code
         if traceback:
             self.add_note(traceback.rstrip())
 
@@ -85,6 +88,11 @@ class RunError(StepwellError):
         super().__init__(message)
         self.run_id = run_id
         self.error = error
+
+    @property
+    def code(self) -> str:
+        """The code of what made it fail, as a `StepError` has one."""
+        return getattr(self.error, "code", "")
 
 
 class RunCancelledError(RunError):

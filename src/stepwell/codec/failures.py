@@ -24,6 +24,7 @@ _HERE = str(Path(__file__).parent.parent) + os.sep
 _FRAMES_MAX = 20
 _TEXT_MAX = 8192
 _NESTED_MAX = 10
+_CODE_MAX = 100
 _UNNAMED = (Exception, BaseException, object)
 _PLAIN = Codec()
 
@@ -45,6 +46,7 @@ def failure_of(
             traceback=trace,
             step=exception.step if step is None else step,
             attempts=exception.attempts if step is None else attempts,
+            code=_code(exception),
         )
     types = _types(exception)
     args = NULL
@@ -55,7 +57,13 @@ def failure_of(
                 f"{crossing.__qualname__} arrives as StepError: its args {exception.args!r:.200} do not rebuild it\n"
             )
     return Failure(
-        types=types, message=_message(exception), traceback=_text(trace), args=args, step=step, attempts=attempts
+        types=types,
+        message=_message(exception),
+        traceback=_text(trace),
+        args=args,
+        step=step,
+        attempts=attempts,
+        code=_code(exception),
     )
 
 
@@ -79,6 +87,7 @@ def exception_of(
         attempts=failure.attempts,
         types=failure.types,
         traceback=failure.traceback,
+        code=failure.code,
     )
 
 
@@ -135,6 +144,18 @@ def _message(exception: BaseException) -> str:
     if isinstance(exception, BaseExceptionGroup):
         text = f"{text}: {'; '.join(_nested(exception))}"
     return _text(text)
+
+
+def _code(exception: BaseException) -> str:
+    """What programs know the failure by, if the exception says so: a text of one line, as it is or not at all."""
+    try:
+        code = getattr(exception, "code", None)
+    except Exception:  # it may be a property that raises anything
+        return ""
+    if not isinstance(code, str) or not 1 <= len(code) <= _CODE_MAX or not code.isprintable():
+        return ""
+    # Of a text that is an enum's member, the text.
+    return str.__str__(code)
 
 
 def _nested(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:

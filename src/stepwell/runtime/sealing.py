@@ -46,7 +46,7 @@ from stepwell.ports import (
 
 _MARKS = (b'"failure":', b'"reason":')
 _KEPT = 10_000
-_texts = msgspec.json.Decoder(tuple[str, str])
+_texts = msgspec.json.Decoder(tuple[str, ...])
 S = TypeVar("S", bound=Struct)
 
 
@@ -82,10 +82,11 @@ def _converted(value: S, convert: Callable[[Failure], Failure]) -> S:
 
 
 def _sealed_failure(failure: Failure, codec: Codec) -> Failure:
-    if failure.is_sealed or not (failure.message or failure.traceback):
+    texts = (failure.message, failure.traceback, failure.code)
+    if failure.is_sealed or not any(texts):
         return failure
-    payload = codec.sealed(msgspec.json.encode((failure.message, failure.traceback)))
-    return structs.replace(failure, message=bytes(payload).decode(), traceback="")
+    payload = codec.sealed(msgspec.json.encode(texts))
+    return structs.replace(failure, message=bytes(payload).decode(), traceback="", code="")
 
 
 def _opened_failure(failure: Failure, codec: Codec) -> Failure:
@@ -93,10 +94,10 @@ def _opened_failure(failure: Failure, codec: Codec) -> Failure:
         return failure
     try:
         payload = codec.opened(Raw(failure.message.encode()), where="the text of a failure")
-        message, traceback = _texts.decode(payload)
-    except (CodecError, msgspec.MsgspecError):
+        message, traceback, *more = _texts.decode(payload)
+    except (CodecError, msgspec.MsgspecError, ValueError):
         return failure
-    return structs.replace(failure, message=message, traceback=traceback)
+    return structs.replace(failure, message=message, traceback=traceback, code="".join(more[:1]))
 
 
 def _has_text(body: bytes) -> bool:

@@ -21,8 +21,8 @@ _CODES = {
 
 
 def code_of(failure: Failure) -> str:
-    """The code of a failure, by its type."""
-    return next((_CODES[name] for name in failure.types if name in _CODES), "UNKNOWN")
+    """The code of a failure: its own, or one by its type."""
+    return failure.code or next((_CODES[name] for name in failure.types if name in _CODES), "UNKNOWN")
 
 
 def step_fault(failure: Failure) -> StepFault:
