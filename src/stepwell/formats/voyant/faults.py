@@ -8,7 +8,6 @@ from stepwell.errors import CodecError, FatalError, HookError, RetryableError, t
 from stepwell.formats.voyant.record import RecordError, StepFault
 from stepwell.model.entries import Ended
 from stepwell.model.failures import Failure
-from stepwell.model.messages import ChildEnded
 
 USER, RUNTIME = "USER_ERROR", "RUNTIME_ERROR"
 _CODES = {
@@ -18,6 +17,17 @@ _CODES = {
     type_name(HookError): "HOOK_CONFLICT",
     type_name(CodecError): "VALIDATION",
 }
+_RUNTIME_CODES = frozenset(
+    {
+        "handler_error",
+        "invalid_response",
+        "empty_waitpoint_list",
+        "max_invocations_exceeded",
+        "child_runs_unsupported",
+        "child_run_unresolvable",
+    }
+)
+"""Codes of failures that are not the workflow's, but of what runs it."""
 
 
 def code_of(failure: Failure) -> str:
@@ -28,7 +38,7 @@ def code_of(failure: Failure) -> str:
 def step_fault(failure: Failure) -> StepFault:
     """Why a step failed."""
     return StepFault(
-        category=USER,
+        category=_category(failure),
         code=code_of(failure),
         message=_message(failure),
         name=failure.type,
@@ -38,7 +48,7 @@ def step_fault(failure: Failure) -> StepFault:
 
 def run_fault(failure: Failure) -> RecordError:
     """A failure in three words."""
-    return RecordError(category=USER, code=code_of(failure), message=_message(failure))
+    return RecordError(category=_category(failure), code=code_of(failure), message=_message(failure))
 
 
 def end_fault(ended: Ended, *, is_timeout: bool) -> RecordError | None:
@@ -55,12 +65,18 @@ def end_fault(ended: Ended, *, is_timeout: bool) -> RecordError | None:
     return run_fault(failure)
 
 
-def child_fault(message: ChildEnded) -> RecordError:
+def child_error(status: str, failure: Failure | None) -> RecordError:
     """Why a child did not complete, as its parent sees it."""
-    if message.failure is not None:
-        return run_fault(message.failure)
-    status = "cancelled" if message.status == "terminated" else message.status
+    if failure is not None:
+        return run_fault(failure)
+    status = "cancelled" if status == "terminated" else status
     return RecordError(category=USER, code="CHILD_RUN_ENDED", message=f"child run ended with status {status}")
+
+
+def _category(failure: Failure) -> str:
+    """Whose fault it was. A worker may call its errors what it likes; only ours are of ours."""
+    is_ours = failure.types[:1] and failure.types[0].startswith("stepwell.")
+    return RUNTIME if is_ours and failure.code in _RUNTIME_CODES else USER
 
 
 def _message(failure: Failure) -> str:

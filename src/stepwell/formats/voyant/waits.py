@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Raw, UnsetType
 
-from stepwell.formats.voyant.faults import child_fault
+from stepwell.formats.voyant.faults import child_error
 from stepwell.formats.voyant.plain import plain
 from stepwell.formats.voyant.record import Resolution, Waitpoint
 from stepwell.model.entries import Confirmed, Intended, OpenHook, Received, StartChild, Subscribe, TimerFired
@@ -35,6 +35,17 @@ def injection_id(fresh: str, *, is_early: bool, is_void: bool) -> MessageId:
     """The id of a message that was injected: `is_early`, before anything waited for it; `is_void`, without a payload.
     The journal keeps it, so the record can tell."""
     return MessageId(f"{_MARK}:{'inbox' if is_early else 'live'}:{'void' if is_void else 'value'}:{fresh}")
+
+
+def marks_of(id: MessageId | None) -> tuple[bool, bool]:
+    """Of the message with this id: whether it came early, and whether it is void."""
+    parts = (id or "").split(":", 3)
+    return (parts[1] == "inbox", parts[2] == "void") if len(parts) == 4 and parts[0] == _MARK else (False, False)
+
+
+def trigger_delay(run: RunId) -> str:
+    """The wait of a run that was triggered for later."""
+    return f"trigger-delay:{run}"
 
 
 class Waits:
@@ -112,15 +123,15 @@ class Waits:
         return name in self._children or "/" in name or "@" in name
 
     def _over(self, kind: str, name: str, at: int, id: MessageId | None = None, value: Raw | UnsetType = UNSET) -> None:
-        mark, source, void = _marks(id)
+        is_early, is_void = marks_of(id)
         if value is not UNSET:
-            value = UNSET if mark and void == "void" else plain(self._opened(value))
+            value = UNSET if is_void else plain(self._opened(value))
         self.resolved[self._next_id(kind, name, self._counted(kind, name))] = Resolution(
             kind=_KINDS[kind],
             resolved_at=at,
             matched_event_id=f"evt_live_{name}" if kind == "event" and id is not None else UNSET,
             payload=value,
-            source="replay" if id is None else "inbox" if source == "inbox" else "live",
+            source="replay" if id is None else "inbox" if is_early else "live",
         )
 
     def _child_ended(self, message: ChildEnded, at: int) -> None:
@@ -132,7 +143,7 @@ class Waits:
             kind="RUN",
             resolved_at=at,
             payload=UNSET if not is_ok or message.value == NULL else plain(self._opened(message.value)),
-            error=UNSET if is_ok else child_fault(message),
+            error=UNSET if is_ok else child_error(message.status, message.failure),
             source="replay",
         )
 
@@ -187,7 +198,7 @@ class Waits:
 
     @property
     def _start_id(self) -> str:
-        return f"trigger-delay:{self._run}"
+        return trigger_delay(self._run)
 
     def _counted(self, kind: str, name: str) -> int:
         count = self._counts[(kind, name)] = self._counts.get((kind, name), 0) + 1
@@ -210,8 +221,3 @@ def _sleep(id: str, wait: Wait, created_at: int) -> Waitpoint:
     duration = (wait.until or 0) - (wait.since or created_at)
     meta = {"durationMs": duration, "wakeAt": wait.until}
     return Waitpoint(client_waitpoint_id=id, kind="DATETIME", meta=meta, timeout_ms=duration)
-
-
-def _marks(id: MessageId | None) -> tuple[bool, str, str]:
-    parts = (id or "").split(":", 3)
-    return (True, parts[1], parts[2]) if len(parts) == 4 and parts[0] == _MARK else (False, "", "")
