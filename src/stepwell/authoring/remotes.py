@@ -72,8 +72,9 @@ class InvocationHost(Protocol):
     def save_notes(self) -> None:
         """Journal what has been noted so far."""
 
-    def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw) -> None:
-        """Queue a chunk; all are written before the result of the invocation is."""
+    def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw, record: Raw = NULL) -> None:
+        """Queue a chunk; all are written before the result of the invocation is. `record` is what the worker wrote of
+        it beside the value, as JSON in clear."""
 
 
 Dispatch = Callable[[RemoteCall, InvocationHost], Coroutine[Any, Any, Answer]]

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from stepwell.model.entries import Sent
+from stepwell.model.failures import NULL
 from stepwell.model.ids import Claim, RunId
 from stepwell.ports import Queue, Streams
 from stepwell.runtime.bells import ring
@@ -26,7 +27,8 @@ _BATCH_MAX = 1000
 
 class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One chunk as stored. `source` is the step's id, with `@base` from the second generation on, or empty for the
-    body. `body`: how many chunks of the body of generation `base` there are with this one."""
+    body. `body`: how many chunks of the body of generation `base` there are with this one. `record`: what a worker
+    elsewhere wrote of it beside the value, its encoding and its time, as JSON."""
 
     value: Raw
     source: str = ""
@@ -35,6 +37,7 @@ class Chunk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     k: int = 0
     body: int = 0
     base: int = 1
+    record: Raw = NULL
 
 
 _encode = msgspec.json.Encoder().encode
@@ -83,12 +86,13 @@ class StreamWriter:
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
-    def write(self, *, source: str, attempt: int, k: int, value: Raw, base: int) -> None:
+    def write(self, *, source: str, attempt: int, k: int, value: Raw, base: int, record: Raw = NULL) -> None:
         """Queue a chunk of generation `base`."""
         if source and base > 1:
             source = f"{source}@{base}"
         era = f"{attempt}.{self._claim}"
-        self._waiting.append(Chunk(value=value, source=source, attempt=attempt, era=era, k=k, base=base))
+        chunk = Chunk(value=value, source=source, attempt=attempt, era=era, k=k, base=base, record=record)
+        self._waiting.append(chunk)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
 

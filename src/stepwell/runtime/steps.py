@@ -265,11 +265,11 @@ class RunningStep:
             self._noted = []
             self.owner.arrive(last, self.runner.clock.now(), before=before)
 
-    def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw) -> None:
+    def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw, record: Raw = NULL) -> None:
         """Queue a chunk of which the caller knows who sent it; all are written before the result is."""
         if not self.is_cancelled and self.task is not None:
             writer = self._writer(stream)
-            writer.write(source=source, attempt=attempt, k=k, value=value, base=self.owner.base)
+            writer.write(source=source, attempt=attempt, k=k, value=value, base=self.owner.base, record=record)
 
     # --- the attempt
 
