@@ -1,0 +1,163 @@
+"""JSON from the other end of the wire: refused if it could be read in two ways, and else kept as it came.
+
+What is a payload stays `Raw`: its numbers keep their digits, its objects their order, and half of a surrogate pair,
+which JavaScript has and UTF-8 has not, stays an escape. Names cannot have such halves; texts that are for people get
+U+FFFD there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from stepwell.errors import StepwellError
+from stepwell.formats.fields import key_path
+from stepwell.model.blueprint_rules import shown
+
+T = TypeVar("T")
+
+EXACT_MAX = 2**53 - 1
+"""The largest integer that JavaScript knows from its neighbours."""
+DEPTH_MAX = 128
+"""How deep arrays and objects may be nested."""
+NAME_MAX = 1000
+"""How many characters an id or a key may have."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+Count = Annotated[int, Meta(ge=0, le=EXACT_MAX)]
+Number = Annotated[int, Meta(ge=0, le=EXACT_MAX)] | Annotated[float, Meta(ge=0, le=EXACT_MAX)]
+"""Times and durations, in ms. Whole ones are integers wherever they are written."""
+
+
+class WireFault(StepwellError):
+    """An answer of a step worker that is none. The text begins with the path of the member that is wrong."""
+
+
+# --- whole texts
+
+
+def checked(data: bytes) -> Any:
+    """The value of a JSON text: UTF-8, no name twice in an object, finite numbers, bounded depth. `WireFault`."""
+    try:
+        text = data.decode("utf-8")
+        value = _decoder.decode(text.strip(" \t\r\n"))
+    except UnicodeDecodeError as error:
+        raise WireFault(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise WireFault(_TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        raise WireFault(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except ValueError as error:
+        raise WireFault(f"not JSON: {error}") from None
+    if data.count(b"[") + data.count(b"{") > DEPTH_MAX and _is_deep(value):
+        raise WireFault(_TOO_DEEP)
+    return value
+
+
+_TOO_DEEP = f"nested deeper than {DEPTH_MAX}"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:100]!r} is twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits[:30]} is too large")
+    return number
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+
+
+def _is_deep(value: Any) -> bool:
+    level, depth = [value], 0
+    while (level := [item for item in level if isinstance(item, dict | list)]) and depth <= DEPTH_MAX:
+        depth += 1
+        level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)]
+    return depth > DEPTH_MAX
+
+
+# --- parts of a text that was checked
+
+
+def members(raw: Raw | bytes, path: str) -> dict[str, Raw]:
+    """The members of an object, in order."""
+    return fitted(_members, raw, path)
+
+
+def items(raw: Raw | bytes, path: str) -> list[Raw]:
+    """The items of an array."""
+    return fitted(_items, raw, path)
+
+
+def fitted(decoder: msgspec.json.Decoder[T], raw: Raw | bytes, path: str) -> T:
+    """The value of a type. `WireFault` with the path of what does not fit."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        text, _, inner = str(error).partition(" - at `$")
+        text = f"{text[0].lower()}{text[1:]}"
+        raise WireFault(f"{path}{inner.rstrip('`')}: {text}".removeprefix(".").removeprefix(": ")) from None
+    except msgspec.DecodeError:  # the text is JSON, so this is all that can be wrong with it
+        raise WireFault(f"{path}: a name in it holds half of a surrogate pair") from None
+
+
+def named(path: str, name: str) -> str:
+    """The path of a member of an object whose names are anything."""
+    return key_path(path, name if len(name) <= 100 else f"{name[:99]}…")
+
+
+def check_name(name: str, path: str) -> None:
+    """Refuse a name that cannot be one."""
+    if not 0 < len(name) <= NAME_MAX:
+        raise WireFault(f"{path}: a name has 1 to {NAME_MAX} characters, not {len(name)}")
+
+
+def is_object(raw: Raw) -> bool:
+    """Whether it is an object."""
+    return bytes(memoryview(raw)[:1]) == b"{"
+
+
+def kind_of(raw: Raw) -> str:
+    """A value as messages name it."""
+    first = bytes(memoryview(raw)[:1])
+    return _KINDS.get(first) or shown(msgspec.json.decode(raw))
+
+
+def text_of(raw: Raw) -> Any:
+    """The value, with U+FFFD for each half of a surrogate pair: for people to read."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(_ESCAPE.sub(_mend, bytes(raw)))
+
+
+def whole(number: float) -> float:
+    """Without `.0`, where there is no fraction."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+_KINDS = {b"{": "an object", b"[": "an array", b'"': "text"}
+_members = msgspec.json.Decoder(dict[str, Raw])
+_items = msgspec.json.Decoder(list[Raw])
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+
+
+def _mend(match: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if match[1] else match[0]
