@@ -126,7 +126,8 @@ def _line_of(data: bytes) -> Line:
     ((kind, raw),) = there.items()
     match kind:
         case "speaks":
-            return Speaks(fitted(_abilities, raw, "speaks"))
+            abilities = fitted(_abilities, raw, "speaks")
+            return Speaks(abilities)
         case "step":
             step = fitted(_step_line, raw, "step")
             check_step_id(step.id, "step")
