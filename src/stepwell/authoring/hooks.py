@@ -46,22 +46,28 @@ class HookKeywords(TypedDict, total=False):
 async def create_hook(context: Context, type: type[T], options: HookKeywords) -> Hook[T]:
     """What `Context.create_hook` does."""
     program = context._program
-    door = _door(type, options)
+    door = door_of(type, options)
     token = options.get("token")
     id = program.new_id("hook")
     if token is None:
         token = make_token(program.origin.run, program.origin.base, id, program.origin.seed, door)
     else:
-        if not _TOKEN_MIN <= len(token) <= _TOKEN_MAX:
-            raise DefinitionError(
-                f"create_hook(token={token!r:.220}): a token has {_TOKEN_MIN} characters or more, up to {_TOKEN_MAX}"
-            )
+        check_token(token)
         await program.outside.act(id, OpenHook(token=token, options=door))
     timeout = options.get("timeout")
     return Hook(context, id, token, type, context._until(timeout, "create_hook(timeout)"))
 
 
-def _door(type: Any, options: HookKeywords) -> HookOptions:
+def check_token(token: str) -> None:
+    """Refuse a custom token that cannot be one. `DefinitionError`."""
+    if not _TOKEN_MIN <= len(token) <= _TOKEN_MAX:
+        raise DefinitionError(
+            f"create_hook(token={token!r:.220}): a token has {_TOKEN_MIN} characters or more, up to {_TOKEN_MAX}"
+        )
+
+
+def door_of(type: Any, options: HookKeywords) -> HookOptions:
+    """What the door of a hook must know, of these options. `DefinitionError`."""
     if unknown := sorted(set(options) - set(HookKeywords.__annotations__)):
         known = ", ".join(sorted(HookKeywords.__annotations__))
         raise DefinitionError(f"create_hook() has no option {unknown[0]!r}; there are: {known}")

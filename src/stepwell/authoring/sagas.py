@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 from stepwell.errors import ActivationError, Evicted
 
 
-class _Undo(NamedTuple):
+class Undo(NamedTuple):
+    """A step that has completed and can be undone; `id` is its command's."""
+
+    id: str
     step: Callable[..., Coroutine[Any, Any, Any]]
     result: Any
     args: tuple[Any, ...]
@@ -27,7 +30,7 @@ class Saga:
     to the outer one."""
 
     def __init__(self) -> None:
-        self._done: list[_Undo] = []
+        self._done: list[Undo] = []
         self._token: Token[Saga | None] | None = None
         self._outer: Saga | None = None
 
@@ -62,14 +65,20 @@ class Saga:
         failures: list[Exception] = []
         cancelled: asyncio.CancelledError | None = None
         while self._done:
-            undo = self._done.pop()
-            task = asyncio.ensure_future(undo.step(undo.result, *undo.args, **undo.kwargs))
-            cancelled = await _through(task) or cancelled
-            if not task.cancelled() and isinstance(error := task.exception(), Exception):
-                failures.append(error)
+            failure, interrupted = await self._run_one(self._done.pop())
+            cancelled = interrupted or cancelled
+            if failure is not None:
+                failures.append(failure)
         if cancelled is not None:
             raise cancelled
         return failures
+
+    async def _run_one(self, undo: Undo) -> tuple[Exception | None, asyncio.CancelledError | None]:
+        """Undo a step: what that failed with, and the cancel that came meanwhile."""
+        task = asyncio.ensure_future(undo.step(undo.result, *undo.args, **undo.kwargs))
+        cancelled = await _through(task)
+        error = None if task.cancelled() else task.exception()
+        return error if isinstance(error, Exception) else None, cancelled
 
 
 async def _through(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
@@ -83,13 +92,11 @@ async def _through(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
     return cancelled
 
 
-def remember(
-    step: Callable[..., Coroutine[Any, Any, Any]], result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+def remember(undo: Undo) -> None:
     """A step with a compensation has completed."""
     saga = _current.get()
     if saga is not None:
-        saga._done.append(_Undo(step, result, args, kwargs))
+        saga._done.append(undo)
 
 
 def _is_control(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unp
 
 from msgspec import structs
 
-from stepwell.authoring.sagas import remember
+from stepwell.authoring.sagas import Undo, remember
 from stepwell.engine.loop import WorkflowLoop
 from stepwell.errors import DefinitionError
 from stepwell.model.durations import Duration, duration_ms
@@ -198,7 +198,8 @@ async def _call(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     future = program.run_step(program.bind(step), args, kwargs)
     value = program.answer if future is None else await future
     if step.compensation is not None:
-        remember(step.compensation, value, args, kwargs)
+        id = "" if future is None else future.command.id
+        remember(Undo(id, step.compensation, value, args, kwargs))
     return value
 
 
