@@ -218,6 +218,20 @@ def test_a_child_that_cannot_be_started_has_failed() -> None:
     assert found.failure.message == "the input of picky does not fit"
 
 
+@pytest.mark.parametrize("failure", [None, Failure(types=("x.RunConflictError",), message="taken")])
+def test_a_child_that_was_started_or_refused_while_the_worker_ran_is_over_when_it_is_named_again(
+    failure: Failure | None,
+) -> None:
+    body = Body()
+    detached = child(is_detached=failure is None)
+    body.answer(waiting(detached, signal("signal:go:2", "go")))
+    body.receive(Signal(name="go", value=json(1)))
+    body.apply(Confirmed(id=body.acts[0].id, failure=failure))
+    body.answer(waiting(detached))
+    found = resolved(body, "invoke:ship:1")
+    assert (found.status, found.failure) == ("started" if failure is None else "failed", failure)
+
+
 def test_changes_of_metadata_are_applied_once() -> None:
     body = Body(metadata={"n": json(1)})
     changes = (Change(op="increment", key="n"), Change(op="append", key="log", value=json("a")))

@@ -67,6 +67,7 @@ class RemoteProgram:
         "_commands",
         "_count",
         "_due",
+        "_excused",
         "_has_news",
         "_idle",
         "_outside",
@@ -106,6 +107,7 @@ class RemoteProgram:
         self._speaks: frozenset[str] = frozenset()
         self._pending: dict[str, tuple[WaitRequest, Timer | None]] = {}
         self._due: dict[str, tuple[int, int]] = {}
+        self._excused: dict[CommandId, Failure | None] = {}  # children that nobody waits for, and those refused
         self._has_news = False
         self._idle = 0
         self._steps_before = 0
@@ -285,8 +287,11 @@ class RemoteProgram:
             raise self._mismatch(line)
         if not isinstance(act, StartChild):
             return
-        found = self._pending.get(entry.id)
-        if found is not None and (act.on_parent_end == "abandon" or entry.failure is not None):
+        if act.on_parent_end == "abandon" or entry.failure is not None:
+            found = self._pending.get(entry.id)
+            if found is None:
+                self._excused[entry.id] = entry.failure
+                return
             wait, _ = found
             self._resolve(wait, started(wait, entry.failure, self.now_ms))
             self._go_on()
@@ -381,6 +386,8 @@ class RemoteProgram:
         received = self._post.take(wait, None)
         if received is not None:
             self._resolve(wait, resolution_of(wait, received, self.now_ms))
+        elif id in self._excused:
+            self._resolve(wait, started(wait, self._excused[id], self.now_ms))
         elif id not in self._outside.acts:
             try:
                 self._outside.start(id, wait.child)
