@@ -166,9 +166,9 @@ class Turn:
 
     # --- metadata
 
-    def change(self, op: Any, key: str, value: Any = None) -> None:
+    def change(self, op: Any, key: str, value: Any = UNSET) -> None:
         """A change of metadata."""
-        self.changes.append(Change(op=op, key=key, value=None if value is None else json(value)))
+        self.changes.append(Change(op=op, key=key, value=UNSET if value is UNSET else json(value)))
 
     # --- the end
 

@@ -3,13 +3,14 @@
 from stepwell.formats.voyant.bodies import Cancel, Injection, Resume, Trigger, injection_of
 from stepwell.formats.voyant.labels import LABELS, Labels, run_id, tag_list, tag_map
 from stepwell.formats.voyant.record import RunRecord
-from stepwell.formats.voyant.view import RunView, StreamItem, run_record
+from stepwell.formats.voyant.view import RemoteView, RunView, StreamItem, run_record
 
 __all__ = [
     "LABELS",
     "Cancel",
     "Injection",
     "Labels",
+    "RemoteView",
     "Resume",
     "RunRecord",
     "RunView",

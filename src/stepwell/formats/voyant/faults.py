@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from stepwell.errors import CodecError, FatalError, HookError, RetryableError, type_name
+from stepwell.formats.voyant.journals import read_error
 from stepwell.formats.voyant.record import RecordError, StepFault
 from stepwell.model.entries import Ended
 from stepwell.model.failures import Failure
@@ -63,6 +64,12 @@ def end_fault(ended: Ended, *, is_timeout: bool) -> RecordError | None:
     if is_timeout and code_of(failure) == "TIMEOUT":
         return RecordError(category=RUNTIME, code="WORKFLOW_TIMEOUT", message=_message(failure))
     return run_fault(failure)
+
+
+def worker_fault(error: Raw) -> RecordError:
+    """The error that a worker elsewhere answered with, as far as records tell of it. It was checked when it came."""
+    found = read_error(error)
+    return RecordError(category=found.category, code=found.code, message=found.message)
 
 
 def child_error(status: str, failure: Failure | None) -> RecordError:

@@ -8,19 +8,22 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from stepwell.formats.voyant.faults import end_fault, run_fault, step_fault
+from stepwell.formats.voyant.faults import end_fault, run_fault, step_fault, worker_fault
+from stepwell.formats.voyant.journals import WireJournal, journal_members
 from stepwell.formats.voyant.labels import LABELS, Labels, labels_of, tag_list
 from stepwell.formats.voyant.plain import plain
 from stepwell.formats.voyant.record import (
     CompensationResult,
     JournalSlice,
     ParentLink,
+    RecordError,
     RecordStatus,
     RunMeta,
     RunRecord,
     StepResult,
     StreamChunk,
     StreamEnd,
+    Waitpoint,
 )
 from stepwell.formats.voyant.waits import Waits, waitpoint_of
 from stepwell.model.entries import (
@@ -44,6 +47,8 @@ from stepwell.model.failures import NULL
 from stepwell.model.ids import step_name
 from stepwell.model.runs import TERMINAL, Head
 
+INVOCATION = "@invocation["
+"""How the ids of steps begin that are invocations of a body elsewhere."""
 _NO_VERSION = "local"
 _STATUSES: Mapping[str, RecordStatus] = {
     "queued": "running",
@@ -56,6 +61,7 @@ _STATUSES: Mapping[str, RecordStatus] = {
     "terminated": "cancelled",
     "dead": "failed",
 }
+_UNDOING: Mapping[str, RecordStatus] = {"compensated": "compensated", "compensation_failed": "compensation_failed"}
 
 
 class StreamItem(Struct, frozen=True):
@@ -64,6 +70,21 @@ class StreamItem(Struct, frozen=True):
     value: Raw
     source: str = ""
     at: int = 0
+    encoding: str = "json"
+
+
+class RemoteView(Struct, frozen=True, kw_only=True):
+    """What a worker elsewhere made of a run: what only who follows its program knows.
+
+    `journal` is the slice that it gets and gave. `status` and `error` are those of its last answer.
+    """
+
+    journal: WireJournal
+    pending: Sequence[Waitpoint]
+    invocations: int
+    changes: int
+    status: str = ""
+    error: Raw = NULL
 
 
 class _Envelope(Struct, frozen=True):
@@ -80,7 +101,8 @@ class RunView(Struct, frozen=True, kw_only=True):
 
     `opened` gives the JSON of a payload. `streams` are all chunks by name; without it, those that the journal holds.
     `undoing` are the names of the steps that undo others. `inherited` are the labels of the run that started it.
-    Custom hook tokens are shown if `shows_tokens`: who knows one can complete it.
+    Custom hook tokens are shown if `shows_tokens`: who knows one can complete it. `remote`: its body lives elsewhere.
+    So does that of the run that started it, if `has_remote_parent`.
     """
 
     head: Head
@@ -91,6 +113,8 @@ class RunView(Struct, frozen=True, kw_only=True):
     inherited: Labels | None = None
     tenant: str = ""
     shows_tokens: bool = True
+    remote: RemoteView | None = None
+    has_remote_parent: bool = False
     ext: Any = UNSET
 
 
@@ -104,6 +128,7 @@ class _Record:
 
     def __init__(self, view: RunView) -> None:
         self.view = view
+        self.remote = view.remote
         self.head = view.head
         start, frames = _generation(view.frames)
         self.created = start if isinstance(start, Created) else start.created
@@ -115,6 +140,7 @@ class _Record:
         self.metadata = dict(self.created.metadata)
         self.sent: dict[str, list[StreamItem]] = {}
         self.changes = self.compute_ms = self.wakes = 0
+        self.invoked: set[str] = set()
         self.ended: Ended | None = None
         self.at = view.frames[-1][1].at
         for frame in frames:
@@ -137,7 +163,8 @@ class _Record:
         match entry:
             case StepCompleted() | StepFailed():
                 self._take_step(entry, at)
-            case AttemptFailed(ms=ms):
+            case AttemptFailed(id=id, ms=ms):
+                self._invoked(id)
                 self.compute_ms += ms
             case Received():
                 return self.waits.received(entry, at)
@@ -163,8 +190,18 @@ class _Record:
         elif isinstance(entry, Ended):
             self.ended = entry
 
+    def _invoked(self, id: str) -> bool:
+        """Whether the step is an invocation of a body elsewhere, which is no step to that system."""
+        if not id.startswith(INVOCATION):
+            return False
+        self.invoked.add(id)
+        return True
+
     def _take_step(self, entry: StepCompleted | StepFailed, at: int) -> None:
-        self.compute_ms += entry.ms
+        if not entry.via:  # or its time is a part of the invocation's
+            self.compute_ms += entry.ms
+        if self._invoked(entry.id):
+            return
         is_ok = isinstance(entry, StepCompleted)
         self.steps[entry.id] = StepResult(
             attempt=entry.attempt,
@@ -174,7 +211,7 @@ class _Record:
             started_at=at - entry.ms,
             finished_at=at,
         )
-        if self.view.undoing and step_name(entry.id) in self.view.undoing:
+        if self.view.undoing and not entry.via and step_name(entry.id) in self.view.undoing:
             self.undone[entry.id] = CompensationResult(
                 status="ok" if is_ok else "err",
                 finished_at=at,
@@ -204,10 +241,10 @@ class _Record:
         """All of it."""
         head, labels, created = self.head, self.labels, self.created
         status = self.status
-        pending = self.waits.pending(head.waiting, head.created_at) if status == "waiting" else []
+        pending = self._pending() if status == "waiting" else []
         if status == "waiting" and not pending and head.status != "paused":
             status = "running"  # it waits for the next attempt of a step, which nobody outside can end
-        fault = None if self.ended is None else end_fault(self.ended, is_timeout=self.waits.is_timed_out)
+        fault = None if self.ended is None else self._fault(self.ended)
         is_over = self.ended is not None
         streams = self._streams(is_over)
         return RunRecord(
@@ -219,8 +256,8 @@ class _Record:
             output=self._value(self.ended.value) if self.ended is not None and status == "completed" else UNSET,
             error=UNSET if fault is None else fault,
             journal=self._journal(streams, is_over),
-            invocation_count=(1 + self.wakes) if self._has_begun else 0,
-            metadata_applied_count=self.changes,
+            invocation_count=self._invocations() if self._has_begun else 0,
+            metadata_applied_count=self.changes if self.remote is None else self.remote.changes,
             compute_time_ms=self.compute_ms,
             timeout_ms=UNSET if created.deadline is None else created.deadline - self.started_at,
             priority=head.priority or UNSET,
@@ -246,6 +283,8 @@ class _Record:
             is_delayed = self.head.status == "queued" and any(wait.kind == "start" for wait in self.head.waiting)
             status = "waiting" if is_delayed else self.head.status
             return _STATUSES["running" if status in TERMINAL else status]
+        if ended.status == "failed" and self.remote is not None and self.remote.status in _UNDOING:
+            return _UNDOING[self.remote.status]
         if ended.status == "failed" and self.undone:
             is_done = all(item.status == "ok" for item in self.undone.values())
             return "compensated" if is_done else "compensation_failed"
@@ -267,6 +306,25 @@ class _Record:
             return True
         return self.head.status != "queued" and not any(wait.kind == "start" for wait in self.head.waiting)
 
+    def _invocations(self) -> int:
+        if self.remote is not None:
+            return self.remote.invocations
+        return len(self.invoked) or 1 + self.wakes
+
+    def _pending(self) -> Sequence[Waitpoint]:
+        has_begun = not any(wait.kind == "start" for wait in self.head.waiting)
+        if self.remote is not None and has_begun:
+            return self.remote.pending
+        return self.waits.pending(self.head.waiting, self.head.created_at)
+
+    def _fault(self, ended: Ended) -> RecordError | None:
+        if self.remote is not None and ended.status == "failed":
+            if self.remote.error != NULL:
+                return worker_fault(self.remote.error)
+            if self.remote.status in _UNDOING:
+                return None  # its body asked for it
+        return end_fault(ended, is_timeout=self.waits.is_timed_out)
+
     def _input(self) -> Any:
         raw = self.created.input
         if raw == NULL:
@@ -274,6 +332,9 @@ class _Record:
         return plain(self.view.opened(raw))
 
     def _journal(self, streams: Mapping[str, Sequence[StreamChunk]], is_over: bool) -> JournalSlice:
+        if self.remote is not None:
+            # The same shape, in the words of the worker, and with what else that keeps there.
+            return journal_members(self.remote.journal)  # type: ignore[return-value]
         opened = self.view.opened
         return JournalSlice(
             step_results=self.steps,
@@ -287,19 +348,37 @@ class _Record:
 
     def _streams(self, is_over: bool) -> dict[str, list[StreamChunk]]:
         found: Mapping[str, Sequence[StreamItem]] = self.sent if self.view.streams is None else self.view.streams
+        complete = {} if self.remote is None else self.remote.journal.streams_completed
+        found = {**dict.fromkeys(complete, ()), **found}
         streams = {}
         for name, items in found.items():
             own = iter(self.sent.get(name, ()))
             chunks = [
                 StreamChunk(
-                    stream_id=name, seq=seq, chunk=plain(self.view.opened(item.value)), at=self._sent_at(item, own)
+                    stream_id=name,
+                    seq=seq,
+                    encoding=item.encoding,
+                    chunk=plain(self.view.opened(item.value)),
+                    at=self._sent_at(item, own),
                 )
                 for seq, item in enumerate(items, 1)
             ]
-            if is_over:
-                chunks.append(StreamChunk(stream_id=name, seq=len(chunks) + 1, chunk=NULL, final=True, at=self.at))
+            if is_over or name in complete:
+                chunks.append(self._end_of(name, chunks))
             streams[name] = chunks
         return streams
+
+    def _end_of(self, name: str, chunks: Sequence[StreamChunk]) -> StreamChunk:
+        """The marker after the last chunk."""
+        last = chunks[-1] if chunks and self.remote is not None else None
+        return StreamChunk(
+            stream_id=name,
+            seq=len(chunks) + 1,
+            encoding="json" if last is None else last.encoding,
+            chunk=NULL,
+            final=True,
+            at=self.at if last is None else last.at,
+        )
 
     def _sent_at(self, item: StreamItem, own: Iterator[StreamItem]) -> int:
         """When a chunk was sent: the stream does not say, the journal does."""
@@ -314,7 +393,9 @@ class _Record:
         parent = self.created.parent
         if parent is None or parent.on_parent_end == "abandon":
             return UNSET
-        return ParentLink(run_id=parent.run, waitpoint_id=waitpoint_of(parent.command, self.created.workflow))
+        command = parent.command
+        id = command if self.view.has_remote_parent else waitpoint_of(command, self.created.workflow)
+        return ParentLink(run_id=parent.run, waitpoint_id=id)
 
     def _triggered_by(self) -> Any:
         parent = self.created.parent

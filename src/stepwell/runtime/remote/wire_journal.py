@@ -88,8 +88,10 @@ def _resolutions(journal: RemoteJournal, opened: Callable[[Raw], Raw]) -> Iterat
         start = WireResolution(kind="DATETIME", resolved_at=created.not_before, source="replay")
         yield trigger_delay(origin.run), Raw(_encode(start))
     for id, resolution in journal.resolved.items():
-        is_ours = isinstance(resolution, Resolution)
-        yield id, Raw(_encode(_resolution(resolution, opened))) if is_ours else resolution
+        if isinstance(resolution, Resolution):
+            yield id, Raw(_encode(_resolution(resolution, opened)))
+        else:
+            yield id, resolution
 
 
 def _resolution(resolution: Resolution, opened: Callable[[Raw], Raw]) -> WireResolution:

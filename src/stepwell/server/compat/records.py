@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Raw
+import msgspec
+from msgspec import Raw, Struct
 
+from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.codec.payloads import is_ours
 from stepwell.errors import DefinitionError, RunNotFoundError
 from stepwell.formats.voyant import LABELS, Labels, RunRecord, RunView, StreamItem, run_record
@@ -19,6 +21,7 @@ from stepwell.runtime.app import Stepwell
 from stepwell.runtime.chunks import Chunk, decode_chunk, stream_key
 from stepwell.runtime.client import NewStart
 from stepwell.runtime.reading import streams_of
+from stepwell.runtime.remote.viewing import remote_view
 from stepwell.runtime.watching import Watch
 from stepwell.server.compat.pausing import seen
 from stepwell.server.endpoints import Call
@@ -48,7 +51,14 @@ async def stored_record(call: Call, run: RunId, watch: Watch | None = None) -> R
     loaded, frames = await app.client.journal(run, after=0)
     head = seen(app, loaded.head, watch)
     streams = {name: await _items(app, run, name) for name in await streams_of(app.client, run)}
-    return _record(call, head, frames, streams=streams, inherited=await _inherited(app, head))
+    return _record(
+        call,
+        head,
+        frames,
+        streams=streams,
+        inherited=await _inherited(app, head),
+        has_remote_parent=await _has_remote_parent(app, head),
+    )
 
 
 def watched_record(call: Call, start: NewStart, watch: Watch) -> RunRecord | None:
@@ -114,19 +124,26 @@ def _record(
     *,
     streams: Mapping[str, Sequence[StreamItem]] | None = None,
     inherited: Labels | None = None,
+    has_remote_parent: bool = False,
 ) -> RunRecord:
     app, codec = call.app, call.app.registry.codec
     has_failed = isinstance(ended := frames[-1][1].entries[-1], Ended) and ended.status == "failed"
+
+    def opened(raw: Raw) -> Raw:
+        return opened_payload(raw, codec) if is_ours(raw) else raw
+
     return run_record(
         RunView(
             head=head,
             frames=frames,
-            opened=lambda raw: opened_payload(raw, codec) if is_ours(raw) else raw,
+            opened=opened,
             streams=streams,
             undoing=app.registry.undoing() if has_failed else (),
             inherited=inherited,
             tenant=app.namespace,
             shows_tokens=call.caller.may("signal"),
+            remote=remote_view(app.registry, head, frames, opened),
+            has_remote_parent=has_remote_parent,
             ext=run_summary(head, codec),
         )
     )
@@ -149,6 +166,12 @@ async def _inherited(app: Stepwell, head: Head) -> Labels | None:
     return labels_of(None if payload is None else opened_payload(payload, app.registry.codec))
 
 
+async def _has_remote_parent(app: Stepwell, head: Head) -> bool:
+    """Whether the run was started by one whose body lives elsewhere, as far as this app knows."""
+    created = None if head.parent is None else await app.client.created(head.parent)
+    return created is not None and isinstance(app.registry.find(created.workflow, created.version), RemoteWorkflow)
+
+
 async def _items(app: Stepwell, run: RunId, name: str) -> list[StreamItem]:
     """The chunks of a stream that count, the first ones if there are very many."""
     streams, key = app.backend.streams, stream_key(run, name)
@@ -159,8 +182,21 @@ async def _items(app: Stepwell, run: RunId, name: str) -> list[StreamItem]:
         if len(page.items) < _PAGE:
             break
     eras = {chunk.source: chunk.era for chunk in chunks if chunk.source}
-    return [
-        StreamItem(chunk.value, source=chunk.source)
-        for chunk in chunks
-        if not chunk.source or eras[chunk.source] == chunk.era
-    ]
+    return [_item(chunk) for chunk in chunks if not chunk.source or eras[chunk.source] == chunk.era]
+
+
+def _item(chunk: Chunk) -> StreamItem:
+    if chunk.record == NULL:
+        return StreamItem(chunk.value, source=chunk.source)
+    told = _told(chunk.record)
+    return StreamItem(chunk.value, source=chunk.source, at=told.at, encoding=told.encoding)
+
+
+class _Told(Struct, frozen=True):
+    """What a worker elsewhere wrote of a chunk."""
+
+    at: int = 0
+    encoding: str = "json"
+
+
+_told = msgspec.json.Decoder(_Told).decode
