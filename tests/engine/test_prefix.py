@@ -258,6 +258,15 @@ def test_an_open_child_is_started_again_under_a_new_id() -> None:
     assert second == Confirmed(id=C("c"), redo=True)
 
 
+def test_a_child_that_is_known_by_a_name_of_the_body_is_started_again_under_a_new_id() -> None:
+    act = StartChild(child=OLD.child(C("ship#k")), workflow="ship", name=C("ship#k"))
+    frames = journal(Intended(id=C("c"), act=act), Confirmed(id=C("c")))
+    prefix = rebased(settled_prefix(frames, Where.END, base=1), OLD, Generation(FORK, 1, SEED))
+    first = prefix[0].entries[0]
+    assert isinstance(first, Intended)
+    assert first.act == structs.replace(act, child=child_run_id(FORK, 1, C("ship#k"), SEED))
+
+
 def test_an_id_that_the_author_chose_stays() -> None:
     frames = journal(started("c", child="mine"), Confirmed(id=C("c")))
     prefix = rebased(settled_prefix(frames, Where.END, base=1), OLD, Generation(FORK, 1, SEED))

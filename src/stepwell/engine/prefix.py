@@ -120,7 +120,8 @@ def rebased(frames: Sequence[Frame], old: Generation, new: Generation) -> tuple[
         if isinstance(entry, Received) and isinstance(entry.message, ChildEnded | HookCompleted):
             return structs.replace(entry, message=structs.replace(entry.message, base=new.base))
         if isinstance(entry, Intended) and entry.id in open_children:
-            return structs.replace(entry, act=_renamed(entry.act, old.child(entry.id), new.child(entry.id)))
+            name = entry.act.name if isinstance(entry.act, StartChild) and entry.act.name else entry.id
+            return structs.replace(entry, act=_renamed(entry.act, old.child(name), new.child(name)))
         return entry
 
     return tuple(structs.replace(frame, entries=tuple(map(convert, frame.entries))) for frame in frames)

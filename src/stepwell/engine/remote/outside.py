@@ -36,7 +36,8 @@ class Outside:
         """Start a child. Raises what its input is refused with."""
         input = self._host.input_of(child.workflow, child.version, child.input)
         is_shared = bool(child.key) and child.is_detached
-        run = keyed_run_id(child.workflow, child.key) if is_shared else self._child_id(id, child)
+        name = CommandId(f"{child.workflow}#{child.key}" if child.key and not is_shared else "")
+        run = keyed_run_id(child.workflow, child.key) if is_shared else self._child_id(id, name or id)
         act = StartChild(
             child=run,
             workflow=child.workflow,
@@ -45,6 +46,7 @@ class Outside:
             on_parent_end="abandon" if child.is_detached else "cancel",
             tags=child.tags,
             is_shared=is_shared,
+            name=name,
         )
         self._act(id, act)
 
@@ -71,11 +73,10 @@ class Outside:
         self.acts[id] = act
         self._commands.append(ActCommand(id, act))
 
-    def _child_id(self, id: CommandId, child: ChildRequest) -> RunId:
+    def _child_id(self, id: CommandId, name: CommandId) -> RunId:
         """As the history has it, for that may have been taken from another run. A key stands for the wait's id."""
         if self._known_children is None:
             acts = (line.entry for line in self.history if isinstance(line.entry, Intended))
             self._known_children = {entry.id: entry.act.child for entry in acts if isinstance(entry.act, StartChild)}
         origin = self._origin
-        name = CommandId(f"{child.workflow}#{child.key}") if child.key else id
         return self._known_children.get(id) or child_run_id(origin.run, origin.base, name, origin.seed)
