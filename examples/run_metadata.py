@@ -40,6 +40,20 @@ async def report(ctx: Context) -> int:
     return dice
 
 
+@workflow
+async def chapter(ctx: Context, pages: int) -> None:
+    ctx.metadata.parent.increment("pages", by=await work(pages))
+    ctx.metadata.root.append("chapters", ctx.run_id)
+
+
+@workflow
+async def book(ctx: Context) -> int:
+    async with asyncio.TaskGroup() as group:
+        for pages in (10, 20, 12):
+            group.create_task(chapter(pages))
+    return int(ctx.metadata["pages"])
+
+
 async def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     async with Stepwell("memory://", include=[__name__]) as app:
@@ -52,6 +66,10 @@ async def main() -> None:
         assert [head.id for head in page.runs] == [handle.id]
         page = await app.runs.list(metadata={"phase": "end", "pages": 6})  # the same in keywords, with plain values
         assert [head.id for head in page.runs] == [handle.id]
+
+        handle = await app.start(book)
+        assert await handle.result() == 42
+        assert len((await handle.metadata())["chapters"]) == 3
     try:
         current_run()
     except NotInWorkflowError as error:

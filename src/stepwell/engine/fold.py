@@ -43,6 +43,7 @@ from stepwell.model.messages import (
     ChildEnded,
     Event,
     HookCompleted,
+    MetadataSent,
     PauseRequested,
     ResumeRequested,
     TerminateRequested,
@@ -375,4 +376,4 @@ class Fold:
 
 def _is_for_mailbox(line: Line) -> bool:
     entry = line.entry
-    return isinstance(entry, Received) and not isinstance(entry.message, CancelRequested)
+    return isinstance(entry, Received) and not isinstance(entry.message, CancelRequested | MetadataSent)

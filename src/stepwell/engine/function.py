@@ -194,14 +194,14 @@ class FunctionProgram:
         if self.origin.is_late:
             self.notes.started(at)
         self._main = loop.spawn(self._run(), name="main")
-        loop.pump()
+        self._pump()
         while self._cursor < len(history):
             line = history[self._cursor]
             self._cursor += 1
             loop.now_ms = line.at
             self._feed(line)
             if loop.ready:
-                loop.pump()
+                self._pump()
         self._is_repeat = False
         self._commands = [
             command for command in self._commands if type(command) is not StepCommand or command.id in self._pending
@@ -217,7 +217,7 @@ class FunctionProgram:
         else:
             self._feed(line)
         if loop.ready:
-            loop.pump()
+            self._pump()
 
     def take_commands(self) -> list[Command]:
         """The commands issued since last asked."""
@@ -310,6 +310,8 @@ class FunctionProgram:
             line = self.history[cursor]
             entry = line.entry
             if type(entry) is StepCompleted and entry.id == id:
+                if self.outside.changes is not None:
+                    self.outside.send_changes()
                 self._cursor = cursor + 1
                 loop.now_ms = line.at
                 self.answer = self._decoded(definition, line, entry)
@@ -357,6 +359,11 @@ class FunctionProgram:
             self._main.cancel(reason or None)
 
     # --- inside
+
+    def _pump(self) -> None:
+        self.loop.pump()
+        if self.outside.changes is not None:
+            self.outside.send_changes()
 
     async def _run(self) -> None:
         # Every resumption of the body passes through the frames above it; so there is one, and with a deadline two.

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.engine.mailbox import Address
 from stepwell.engine.program import ActCommand
-from stepwell.model.entries import Act, CancelChild, Confirmed, Intended, OpenHook, Received, StartChild, Subscribe
+from stepwell.model.entries import (
+    Act,
+    CancelChild,
+    Confirmed,
+    Intended,
+    OpenHook,
+    Received,
+    SendMetadata,
+    StartChild,
+    Subscribe,
+)
 from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
 from stepwell.model.messages import ChildEnded
+from stepwell.model.metadata import MetadataOp
 
 if TYPE_CHECKING:
     from stepwell.engine.function import FunctionProgram
@@ -31,12 +42,14 @@ class Outside:
         "_acts",
         "_known_children",
         "_program",
+        "changes",
     )
 
     def __init__(self, program: FunctionProgram) -> None:
         self._program = program
         self._acts: dict[CommandId, _ActState] = {}
         self._known_children: dict[CommandId, RunId] | None = None
+        self.changes: dict[str, list[MetadataOp]] | None = None
 
     def close(self) -> None:
         """Nothing is asked of this any more: let go of the program."""
@@ -91,6 +104,32 @@ class Outside:
         if id not in self._acts and not self._program.loop.evicting:
             since = self._program.origin.born_at
             self.act(id, Subscribe(event=event, since=since)).add_done_callback(_ignore_outcome)
+
+    def change_above(self, target: str, change: MetadataOp) -> None:
+        """Change the metadata of the parent or of the root, together with what else changes until the body waits."""
+        if not self._program.loop.evicting:
+            if self.changes is None:
+                self.changes = {}
+            self.changes.setdefault(target, []).append(change)
+
+    def send_changes(self) -> None:
+        """Send what has changed above: one act for each target. The body waits now, live and on replay.
+
+        A run that has nobody above it sends nothing. It may be the fork of one that had, and did: so it counts alike,
+        and knows the acts in its history.
+        """
+        changes, self.changes = self.changes, None
+        program = self._program
+        parent = program.origin.created.parent
+        for target, ops in (changes or {}).items():
+            id = program.new_id(f"@metadata.{target}")
+            if parent is not None:
+                run = parent.run if target == "parent" else parent.root or parent.run
+                self.act(id, SendMetadata(run=run, ops=tuple(ops))).add_done_callback(_ignore_outcome)
+                continue
+            future = program.loop.create_future()
+            future.set_result(None)
+            self._acts[id] = _ActState(SendMetadata(run=RunId(""), ops=()), future)
 
     def asks(self) -> list[tuple[str, str]]:
         """(id, kind) of the acts that are not confirmed, for messages."""

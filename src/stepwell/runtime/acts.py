@@ -76,8 +76,8 @@ class Acts:
             case Subscribe(event=event, since=since):
                 await self._subscribe(driver, event, since)
                 return None
-            case SendMetadata(run=run, ops=ops):
-                await self.deliver(run, _message_id("metadata", driver, command.id), MetadataSent(ops=ops))
+            case SendMetadata(run=run):
+                await self._send_metadata(driver, command.id, run)
                 return None
             case _:
                 assert_never(act)
@@ -177,6 +177,14 @@ class Acts:
         else:
             return None
         return failure_of(error, raises=(type(error),))
+
+    async def _send_metadata(self, driver: Driver, command: CommandId, run: RunId) -> None:
+        """Those that were intended before go first, for each may have been put off: the last value set is to stay."""
+        for id, act in list(driver.fold.open_acts.items()):
+            if isinstance(act, SendMetadata) and act.run == run:
+                await self.deliver(run, _message_id("metadata", driver, id), MetadataSent(ops=act.ops))
+            if id == command:
+                return
 
     async def _open_hook(self, driver: Driver, token: str) -> Failure | None:
         store = self._backend.store
