@@ -22,6 +22,7 @@ StepwellError(Exception)
 ├── FatalError                raised *by a step*: do not retry
 └── RetryableError            raised *by a step*: retry, perhaps not before ``retry_after``
     └── WorkerError           a worker elsewhere could not be reached, or answered wrongly
+        └── WorkerRefusedError  ... and would the next time: it is a FatalError, too
 
 ActivationError(BaseException)   the code is wrong, not the run: the run stays open, and resumes after a deploy
 ├── NotDurableError           I/O, a thread or a signal inside a workflow body
@@ -217,6 +218,10 @@ class WorkerError(RetryableError):
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.code = code
+
+
+class WorkerRefusedError(FatalError, WorkerError):
+    """A step worker elsewhere refused, in a way that asking again does not mend."""
 
 
 class ActivationError(BaseException):

@@ -30,6 +30,8 @@ from stepwell.runtime.hub import Hub
 from stepwell.runtime.namespaces import checked_namespace, view_of
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.portal import Portal
+from stepwell.runtime.remote.attaching import attach, targets_of
+from stepwell.runtime.remote.targets import Target, Targets
 from stepwell.runtime.runs import Runs
 from stepwell.runtime.sealing import sealed_backend
 from stepwell.runtime.siblings import Siblings
@@ -81,7 +83,8 @@ class AppKeywords(TypedDict, total=False):
     that are told, soon after and at least once, what happens in blueprints' runs on this app's worker. `namespace`
     keeps the app's runs, and all that is theirs, apart from those of other namespaces of the same backend; `codec` may
     be a function from namespace to codec, so that each has its own key. `tracing` tells OpenTelemetry of runs: True, or
-    a `TracerProvider`; it needs `stepwell[otel]`.
+    a `TracerProvider`; it needs `stepwell[otel]`. `targets` are the step workers elsewhere that run workflows which are
+    not here; the workflows that they name need not be included.
     """
 
     include: Iterable[object]
@@ -96,6 +99,7 @@ class AppKeywords(TypedDict, total=False):
     worker_options: WorkerOptions
     namespace: str
     tracing: bool | Any
+    targets: Iterable[Target] | Targets
 
 
 class Stepwell:
@@ -107,7 +111,8 @@ class Stepwell:
             known = ", ".join(sorted(AppKeywords.__annotations__))
             raise DefinitionError(f"Stepwell() has no option {unknown[0]!r}; there are: {known}")
         self.url = url
-        self._options = options
+        self.targets = targets_of(options.get("targets", ()))
+        self._options: AppKeywords = {**options, "targets": self.targets}
         self.namespace = checked_namespace(options.get("namespace", ""))
         self.codec_of = _codecs(options.get("codec"))
         self._include = list(options.get("include", ()))
@@ -145,6 +150,7 @@ class Stepwell:
         try:
             opened = await self._open_backend()
             stack.push_async_callback(opened.close)
+            stack.push_async_callback(self.targets.close)
             if self._lifespan is not None:
                 self._resources = by_type(await stack.enter_async_context(self._lifespan()))
         except BaseException:
@@ -161,6 +167,7 @@ class Stepwell:
         backend = sealed_backend(view_of(opened, self.namespace), codec)
         self._client = Client(backend, self.hub, codec, namespace=self.namespace)
         stack.push_async_callback(self._client.close)
+        attach(self)
 
     async def __aexit__(self, *exc: object) -> None:
         self._entered -= 1

@@ -22,6 +22,7 @@ from stepwell.model.ids import RunId
 from stepwell.runtime.app import AppKeywords, Lifespan, Stepwell
 from stepwell.runtime.eventbus import EventSink
 from stepwell.runtime.handles import Handle
+from stepwell.runtime.remote.targets import Target
 from stepwell.testing.crashing import MAX_CRASHES, CrashReport, Experiment, try_crashes
 from stepwell.testing.fakes import Effects, Fakes
 from stepwell.testing.outcomes import TestRun, outcome_of
@@ -70,6 +71,7 @@ class SetupKeywords(TypedDict, total=False):
     public_url: str
     middleware: Sequence[Middleware]
     event_sinks: Sequence[EventSink]
+    targets: Sequence[Target]
 
 
 class StepwellTest:

@@ -1,0 +1,71 @@
+"""Workers at a URL, over HTTP/1.1. Needs httpx.
+
+Connections are kept per target. Redirects are answers like others: a worker does not decide whom we call. Neither do
+proxies of the environment, unless the target says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import httpx
+
+from stepwell.runtime.remote.sending import METHOD, Reply, Sent, Unreachable
+
+_KEPT_S = 30.0
+"""How long an idle connection is kept: less than servers commonly keep theirs, or we would call into closed doors."""
+_WRITE_S = 60.0
+
+
+class HttpSender:
+    """Calls a URL."""
+
+    no_envelope = "tenant returned HTTP {status}"
+
+    def __init__(self, url: str, *, connect: float, concurrency: int, trust_env: bool) -> None:
+        self._url = httpx.URL(url)
+        parts = urlsplit(url)
+        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=connect, write=_WRITE_S),
+            limits=httpx.Limits(
+                max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_S
+            ),
+            follow_redirects=False,
+            trust_env=trust_env,
+            headers={"accept-encoding": "identity", "user-agent": "stepwell"},
+        )
+
+    @contextlib.asynccontextmanager
+    async def send(self, call: Sent) -> AsyncIterator[Reply]:
+        """Ask; an answer that is left before its end closes its connection."""
+        request = self._client.build_request(METHOD, self._url, content=call.body, headers=dict(call.headers))
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.ConnectTimeout:
+            raise Unreachable(f"no connection within {self._client.timeout.connect:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise Unreachable(_text(error)) from error
+        try:
+            yield Reply(response.status_code, response.headers, _pieces(response))
+        finally:
+            await response.aclose()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.aiter_raw():
+            yield piece
+    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        raise Unreachable(f"the answer broke off: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    """Without the URL, which httpx does not name, and with the kind, which it often leaves out."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
