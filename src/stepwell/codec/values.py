@@ -65,6 +65,10 @@ class Codec:
             if not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType):
                 raise DefinitionError(f"Codec(types=): {kind.__qualname__} has a JSON form already; wrap it in a class")
 
+    def bare(self) -> Codec:
+        """The same without cipher and compression: for payloads that others write down."""
+        return Codec(types=self._types, max_payload=self.max_payload)
+
     def typed(self, annotation: Any) -> Typed[Any]:
         """Prepare an annotation, once. None given (`inspect.Parameter.empty`) and `Any` mean plain JSON types."""
         try:
