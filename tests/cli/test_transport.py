@@ -31,7 +31,8 @@ async def talk(parser: type[asyncio.Protocol] = HttpToolsProtocol, **settings: A
     """A connection to a server."""
     found = {f"server.{name}": Found(value, "test") for name, value in settings.items()}
     async with Stepwell("memory://") as app:
-        http = Http(Server(app, ServerOptions(dev=True, max_headers=1000)), Settings(found))
+        server = Server(app, ServerOptions(dev=True, max_headers=1000))
+        http = Http(server, Settings(found), max_headers=1000, drain=10)
         http.config.http = bounded(parser)
         with bound_socket("127.0.0.1", 0) as listener:
             address = listener.getsockname()

@@ -121,7 +121,8 @@ async def _open_and_serve(job: Job, interrupts: Interrupts, ready_fd: int | None
         await server.open()
         job.app.ensure_worker(job.has_worker)
         settle_gc(WorkerOptions().gc_threshold)
-        await _serve(Http(server, job.settings), job, interrupts, ready_fd)
+        http = Http(server, job.settings, max_headers=job.options.max_headers, drain=job.options.drain)
+        await _serve(http, job, interrupts, ready_fd)
     finally:
         closing = asyncio.create_task(job.app.__aexit__())
         hurried = asyncio.create_task(interrupts.hurried.wait())
@@ -133,7 +134,7 @@ async def _open_and_serve(job: Job, interrupts: Interrupts, ready_fd: int | None
         await closing
 
 
-async def _serve(http: Http, job: Job, interrupts: Interrupts, ready_fd: int | None) -> None:
+async def _serve(http: Http[Server], job: Job, interrupts: Interrupts, ready_fd: int | None) -> None:
     serving = asyncio.create_task(http.serve(sockets=[job.listener]))
     started, asked, hurried = (
         asyncio.create_task(event.wait()) for event in (http.started_up, interrupts.asked, interrupts.hurried)

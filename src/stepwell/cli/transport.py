@@ -9,13 +9,12 @@ import math
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from stepwell.cli.config import Settings
-from stepwell.server import Server
 
 _log = logging.getLogger("stepwell.requests")
 _LINE_MAX = 16_384
@@ -28,13 +27,24 @@ _TOO_LARGE = (
 )
 
 
-class Http(uvicorn.Server):
-    """uvicorn for a `Server`. `started_up` is set when it takes connections."""
+class Application(Protocol):
+    """An ASGI application that can be told to take nothing more."""
 
-    def __init__(self, server: Server, settings: Settings) -> None:
-        self.application = server
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+    def drain(self) -> None: ...
+
+
+A = TypeVar("A", bound=Application)
+
+
+class Http(uvicorn.Server, Generic[A]):
+    """uvicorn for an application. `started_up` is set when it takes connections. Heads of requests are taken up to
+    about twice `max_headers` bytes, and after `stop` requests get `drain` seconds to end."""
+
+    def __init__(self, application: A, settings: Settings, *, max_headers: int, drain: float) -> None:
+        self.application = application
         self.started_up = asyncio.Event()
-        super().__init__(_config(server, settings))
+        super().__init__(_config(application, settings, 2 * max_headers + _LINE_MAX, drain))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to take connections."""
@@ -56,10 +66,10 @@ class Http(uvicorn.Server):
         yield
 
 
-def _config(server: Server, settings: Settings) -> uvicorn.Config:
+def _config(application: Application, settings: Settings, head_max: int, drain: float) -> uvicorn.Config:
     proxies = settings.get("server.behind_proxy")
     config = _Config(
-        _AccessLog(server) if settings.get("server.access_log") else server,
+        _AccessLog(application) if settings.get("server.access_log") else application,
         http=bounded(AutoHTTPProtocol),
         ws="none",
         lifespan="off",
@@ -70,9 +80,9 @@ def _config(server: Server, settings: Settings) -> uvicorn.Config:
         server_header=False,
         backlog=settings.get("server.backlog"),
         timeout_keep_alive=settings.get("server.keep_alive"),
-        timeout_graceful_shutdown=math.ceil(server.options.drain),
+        timeout_graceful_shutdown=math.ceil(drain),
     )
-    config.head_max = 2 * server.options.max_headers + _LINE_MAX
+    config.head_max = head_max
     config.head_timeout = settings.get("server.header_timeout")
     return config
 
@@ -176,7 +186,7 @@ _Message = MutableMapping[str, Any]
 class _AccessLog:
     """Says what was asked, without what came after `?` and without tokens in the path."""
 
-    def __init__(self, application: Server) -> None:
+    def __init__(self, application: Application) -> None:
         self._application = application
 
     async def __call__(
