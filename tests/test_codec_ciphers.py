@@ -207,6 +207,6 @@ def test_a_changed_payload_is_an_error_without_its_value() -> None:
 def test_a_codec_without_its_cipher_writes_plain_payloads_of_the_same_types() -> None:
     codec = Codec(one(), types={complex: (str, complex)}, compress=True, max_payload=100)
     bare = codec.bare()
-    assert bare.typed(complex).encode(1j, where="it") == b'"1j"'
+    assert bytes(bare.typed(complex).encode(1j, where="it")) == b'"1j"'
     with pytest.raises(CodecError, match="may take 100"):
         bare.typed(str).encode("x" * 200, where="it")
