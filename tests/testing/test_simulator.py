@@ -20,7 +20,7 @@ from stepwell.model.runs import Head
 from stepwell.ports import NewRun
 from stepwell.testing.simulator.campaign import Seeds, Tried, campaign, try_seed
 from stepwell.testing.simulator.journals import Journal
-from stepwell.testing.simulator.plans import Do, Gather, Plan, Seq, Sleep, Wait
+from stepwell.testing.simulator.plans import Do, Gather, Note, Plan, Seq, Sleep, Wait
 from stepwell.testing.simulator.reports import plan_text, report, story
 from stepwell.testing.simulator.scenarios import (
     Action,
@@ -235,6 +235,15 @@ def test_a_run_that_kills_its_workers_ends_dead_and_hurts_no_other() -> None:
     assert good.ended is not None
     assert good.ended.status == "completed"
     assert verdict.steps < 30
+
+
+def test_a_run_that_killed_its_workers_still_tells_what_it_noted() -> None:
+    verdict = _verdict(plan=Seq((Note("x"), Do("a"), Do("b", kills=1_000))))
+    ended = verdict.journals[RunId("r0")].ended
+
+    assert verdict.violation is None
+    assert ended is not None
+    assert ended.status == "dead"
 
 
 # --- what is wrong is seen

@@ -158,7 +158,8 @@ class Activation:
             self._follow(decision)
 
     def bury(self, failure: Failure) -> None:
-        """End the run as dead."""
+        """End the run as dead. Its streams get what they still lack."""
+        self._writers.copy(self.driver.fold.take_sends())
         self._submit(self.driver.bury(failure, self.worker.clock.now()))
 
     # --- frames

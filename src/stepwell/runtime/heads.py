@@ -6,7 +6,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from stepwell.engine.decisions import Decision
 from stepwell.engine.driver import Driver
-from stepwell.model.entries import ContinuedAsNew, Sent, Subscribe
+from stepwell.model.entries import ContinuedAsNew, MetadataChanged, Sent, Subscribe
+from stepwell.model.failures import NULL
 from stepwell.ports import HeadChange
 from stepwell.runtime.acts import subscriptions
 
@@ -42,5 +43,13 @@ def head_change(driver: Driver, decision: Decision, *, has_streams: bool, resets
 
 
 def metadata_of(driver: Driver) -> dict[str, Raw] | UnsetType:
-    """The run's metadata, if its body is in memory."""
-    return UNSET if driver.program is None else dict(driver.program.metadata)
+    """The run's metadata: that of its body, or, if that is not in memory, what its journal has changed, if anything."""
+    if driver.program is not None:
+        return dict(driver.program.metadata)
+    changes = [line.entry.values for line in driver.fold.lines if isinstance(line.entry, MetadataChanged)]
+    if not changes:
+        return UNSET
+    found = dict(driver.fold.created.metadata)
+    for values in changes:
+        found.update(values)
+    return {key: value for key, value in found.items() if value != NULL}
