@@ -40,7 +40,9 @@ from stepwell.formats.voyant.texts import (
     items,
     kind_of,
     members,
+    tamed,
     whole,
+    wild,
 )
 from stepwell.model.failures import NULL
 
@@ -142,12 +144,13 @@ def request_bytes(request: StepRequest) -> bytes:
             "startedAt": whole(meta.started_at),
         },
     }
-    return msgspec.json.encode(body)
+    return wild(msgspec.json.encode(body))
 
 
 def read_request(body: bytes) -> StepRequest:
     """The request in a body. `Refused`, in the order and the words that the protocol asks for: first that it is JSON,
     then that nothing is missing, then types, then the version. What only we ask for comes after that."""
+    body = tamed(body)
     try:
         value = checked(body)
     except WireFault as fault:
@@ -171,8 +174,6 @@ def read_request(body: bytes) -> StepRequest:
 
 
 def _request_of(raw: Mapping[str, Raw], value: Mapping[str, Any]) -> StepRequest:
-    for name in ("runId", "workflowId", "workflowVersion"):
-        fitted(_text, raw[name], name)
     return StepRequest(
         run_id=value["runId"],
         workflow_id=value["workflowId"],
@@ -242,7 +243,7 @@ class Refused(StepwellError):
 def refusal_bytes(refused: Refused) -> bytes:
     """The body of a refusal."""
     body = {"error": refused.error, "message": refused.message}
-    return msgspec.json.encode(body if refused.details is None else body | {"details": refused.details})
+    return wild(msgspec.json.encode(body if refused.details is None else body | {"details": refused.details}))
 
 
 def _invalid(message: str, field: str | None = None) -> Refused:
@@ -311,7 +312,7 @@ def outcome_bytes(outcome: Outcome) -> bytes:
     body["metadataUpdates"] = [_change_members(change) for change in outcome.metadata_updates]
     body["journal"] = journal_members(outcome.journal)
     body["streamChunks"] = [chunk_raw(chunk) for chunk in outcome.stream_chunks]
-    return msgspec.json.encode(body)
+    return wild(msgspec.json.encode(body))
 
 
 def chunk_raw(chunk: WireChunk) -> Raw:
@@ -343,6 +344,7 @@ def _change_members(change: WireChange) -> dict[str, Any]:
 
 def read_outcome(body: bytes) -> Outcome:
     """The answer in a body of status 200. `WireFault` for all that is not as the protocol has it."""
+    body = tamed(body)
     if not isinstance(checked(body), dict):
         raise WireFault("the answer must be an object")
     return outcome_of(members(body, ""))
@@ -463,7 +465,6 @@ _METAS: dict[str, msgspec.json.Decoder[Any]] = {
     "RUN": msgspec.json.Decoder(ChildMeta),
 }
 _status: msgspec.json.Decoder[OutcomeStatus] = msgspec.json.Decoder(OutcomeStatus)
-_text = msgspec.json.Decoder(str)
 _run_meta = msgspec.json.Decoder(RunMetaIn)
 _wait = msgspec.json.Decoder(WireWait)
 _change = msgspec.json.Decoder(WireChange)

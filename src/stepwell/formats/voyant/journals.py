@@ -19,7 +19,7 @@ from stepwell.formats.voyant.texts import (
     kind_of,
     members,
     named,
-    text_of,
+    readable,
     whole,
 )
 from stepwell.model.failures import NULL
@@ -101,6 +101,8 @@ def read_step(raw: Raw, path: str = "step") -> WireStep:
     rest = members(raw, path)
     for name in _STEP_MEMBERS:
         rest.pop(name, None)
+    if entry.status == "err":
+        rest.pop("error", None)
     return WireStep(
         attempt=entry.attempt,
         status=entry.status,
@@ -125,11 +127,9 @@ def read_error(raw: Raw, path: str = "error") -> WireError:
     """An error. Its texts are for people: halves of surrogate pairs are replaced. `WireFault`."""
     if not is_object(raw):
         raise WireFault(f"{path}: must be an object with `category`, `code` and `message`, not {kind_of(raw)}")
-    try:
-        return msgspec.convert(text_of(raw), WireError)
-    except msgspec.ValidationError as error:
-        text, _, inner = str(error).partition(" - at `$")
-        raise WireFault(f"{path}{inner.rstrip('`')}: {text[0].lower()}{text[1:]}") from None
+    found = fitted(_error, raw, path)
+    texts = {name: readable(getattr(found, name)) for name in ("code", "message", "name", "stack")}
+    return msgspec.structs.replace(found, **texts)
 
 
 def _check_entries(journal: WireJournal, path: str) -> None:
@@ -207,8 +207,9 @@ _MAPS = {
     "metadataState": "metadata_state",
     "streamsCompleted": "streams_completed",
 }
-_STEP_MEMBERS = ("attempt", "status", "output", "error", "startedAt", "finishedAt", "runtime")
+_STEP_MEMBERS = ("attempt", "status", "output", "startedAt", "finishedAt", "runtime")
 _step = msgspec.json.Decoder(_Step)
 _resolution = msgspec.json.Decoder(WireResolution)
+_error = msgspec.json.Decoder(WireError)
 _compensation = msgspec.json.Decoder(_Compensation)
 _stream = msgspec.json.Decoder(_StreamEnd)

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from stepwell.formats.voyant.invocations import Outcome, WireChunk, chunk_raw, outcome_bytes, outcome_of, read_chunk
 from stepwell.formats.voyant.journals import WireStep, check_step_id, read_step, step_raw
-from stepwell.formats.voyant.texts import Name, Number, WireFault, checked, fitted, members, whole
+from stepwell.formats.voyant.texts import Name, Number, WireFault, checked, fitted, members, tamed, whole, wild
 
 
 class Speaks(Struct, frozen=True):
@@ -61,7 +61,7 @@ def write_line(line: Line) -> bytes:
             value = {"beat": whole(ms)}
         case Over(outcome):
             value = {"outcome": Raw(outcome_bytes(outcome))}
-    data = msgspec.json.encode(value)
+    data = wild(msgspec.json.encode(value))
     # A payload may have been written with line breaks between its parts; in texts these are escapes.
     return data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n"
 
@@ -118,6 +118,7 @@ class LineReader:
 
 
 def _line_of(data: bytes) -> Line:
+    data = tamed(data)
     if not isinstance(checked(data), dict):
         raise WireFault("must be an object")
     there = members(data, "")

@@ -73,8 +73,8 @@ def verify_v2(secrets: Sequence[bytes], request: SignedRequest, nonces: Nonces, 
 
 
 class Nonces:
-    """The nonces of the last minutes. Where there are too many, the oldest are forgotten, and with them whatever was
-    signed before: memory is bounded, and nothing is accepted twice."""
+    """The nonces of the last minutes. What was signed before the newest one that was forgotten is refused: so memory is
+    bounded, and nothing is accepted twice, whatever the clock does."""
 
     def __init__(self, limit: int = NONCES_MAX) -> None:
         self._limit = limit
@@ -90,18 +90,21 @@ class Nonces:
             raise Unsigned(f"{TIMESTAMP} is more than {WINDOW_MS // 60_000} minutes away from the clock of the worker")
         if at_ms <= self._floor_ms:
             raise Unsigned(f"{TIMESTAMP} is older than the nonces that the worker remembers")
-        self._forget(now_ms - WINDOW_MS)
+        self._forget_before(now_ms - WINDOW_MS)
         if nonce in self._known:
             raise Unsigned(f"{NONCE} was used before")
         self._known.add(nonce)
         heapq.heappush(self._by_time, (at_ms, nonce))
         while len(self._by_time) > self._limit:
-            self._floor_ms, forgotten = heapq.heappop(self._by_time)
-            self._known.discard(forgotten)
+            self._forget_one()
 
-    def _forget(self, before_ms: int) -> None:
+    def _forget_before(self, before_ms: int) -> None:
         while self._by_time and self._by_time[0][0] < before_ms:
-            self._known.discard(heapq.heappop(self._by_time)[1])
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        self._floor_ms, nonce = heapq.heappop(self._by_time)
+        self._known.discard(nonce)
 
 
 def _signed(request: SignedRequest) -> bytes:

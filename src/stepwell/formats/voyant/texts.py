@@ -1,8 +1,9 @@
 """JSON from the other end of the wire: refused if it could be read in two ways, and else kept as it came.
 
-What is a payload stays `Raw`: its numbers keep their digits, its objects their order, and half of a surrogate pair,
-which JavaScript has and UTF-8 has not, stays an escape. Names cannot have such halves; texts that are for people get
-U+FFFD there.
+What is a payload stays `Raw`: its numbers keep their digits, its objects their order. JavaScript's texts may hold half
+of a surrogate pair, which UTF-8 cannot express, and no decoder of ours takes. While it is here such a half is four
+characters: U+FFFD and three that Unicode reserves for nobody (U+FDE0 to U+FDEF, one for each digit). They become the
+half again on the wire.
 """
 
 from __future__ import annotations
@@ -39,6 +40,39 @@ class WireFault(StepwellError):
 
 
 # --- whole texts
+
+
+def tamed(data: bytes) -> bytes:
+    """A JSON text as it is kept here: halves of surrogate pairs are characters."""
+    return data if _HALF.search(data) is None else _ESCAPE.sub(_tame, data)
+
+
+def wild(data: bytes) -> bytes:
+    """A JSON text for the wire: the halves are escapes again."""
+    return data if _RESERVED not in data else _TAMED.sub(_untame, data)
+
+
+def readable(text: str) -> str:
+    """A text for people: U+FFFD alone for each half."""
+    return _TAMED_TEXT.sub("\ufffd", text)
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD]([89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+_RESERVED = b"\xef\xb7"
+_TAMED = re.compile(rb"\xef\xbf\xbd\xef\xb7([\xa8-\xaf])\xef\xb7([\xa0-\xaf])\xef\xb7([\xa0-\xaf])")
+_TAMED_TEXT = re.compile("\ufffd[\ufde8-\ufdef][\ufde0-\ufdef]{2}")
+
+
+def _tame(match: re.Match[bytes]) -> bytes:
+    digits = match[1]
+    if digits is None:
+        return match[0]
+    return ("\ufffd" + "".join(chr(0xFDE0 + int(digit, 16)) for digit in digits.decode())).encode()
+
+
+def _untame(match: re.Match[bytes]) -> bytes:
+    return b"\\ud" + b"".join(b"%x" % (byte[0] - 0xA0) for byte in match.groups())
 
 
 def checked(data: bytes) -> Any:
@@ -114,8 +148,8 @@ def fitted(decoder: msgspec.json.Decoder[T], raw: Raw | bytes, path: str) -> T:
         text, _, inner = str(error).partition(" - at `$")
         text = f"{text[0].lower()}{text[1:]}"
         raise WireFault(f"{path}{inner.rstrip('`')}: {text}".removeprefix(".").removeprefix(": ")) from None
-    except msgspec.DecodeError:  # the text is JSON, so this is all that can be wrong with it
-        raise WireFault(f"{path}: a name in it holds half of a surrogate pair") from None
+    except msgspec.DecodeError as error:
+        raise WireFault(f"{path}: {error}".removeprefix(": ")) from None
 
 
 def named(path: str, name: str) -> str:
@@ -141,11 +175,8 @@ def kind_of(raw: Raw) -> str:
 
 
 def text_of(raw: Raw) -> Any:
-    """The value, with U+FFFD for each half of a surrogate pair: for people to read."""
-    try:
-        return msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return msgspec.json.decode(_ESCAPE.sub(_mend, bytes(raw)))
+    """The value of a part."""
+    return msgspec.json.decode(raw)
 
 
 def whole(number: float) -> float:
@@ -156,8 +187,3 @@ def whole(number: float) -> float:
 _KINDS = {b"{": "an object", b"[": "an array", b'"': "text"}
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
-_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
-
-
-def _mend(match: re.Match[bytes]) -> bytes:
-    return b"\\ufffd" if match[1] else match[0]
