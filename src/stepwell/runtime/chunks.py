@@ -88,11 +88,13 @@ class StreamWriter:
 
     def write(self, *, source: str, attempt: int, k: int, value: Raw, base: int, record: Raw = NULL) -> None:
         """Queue a chunk of generation `base`."""
-        if source and base > 1:
-            source = f"{source}@{base}"
-        era = f"{attempt}.{self._claim}"
-        chunk = Chunk(value=value, source=source, attempt=attempt, era=era, k=k, base=base, record=record)
-        self._waiting.append(chunk)
+        self.put(Chunk(value=value, source=source, attempt=attempt, k=k, base=base, record=record))
+
+    def put(self, chunk: Chunk) -> None:
+        """The same of a chunk whose era is made of more than attempt and claim: `era` is the rest of it."""
+        source = f"{chunk.source}@{chunk.base}" if chunk.source and chunk.base > 1 else chunk.source
+        era = f"{chunk.attempt}.{self._claim}" + (f".{chunk.era}" if chunk.era else "")
+        self._waiting.append(msgspec.structs.replace(chunk, source=source, era=era))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work())
 

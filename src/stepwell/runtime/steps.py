@@ -32,7 +32,7 @@ from stepwell.model.ids import CommandId, RunId, idempotency_key
 from stepwell.model.runs import Head
 from stepwell.model.values import Blob, provide_secrets
 from stepwell.ports import Blobs, Clock
-from stepwell.runtime.chunks import StreamWriter
+from stepwell.runtime.chunks import Chunk, StreamWriter
 from stepwell.runtime.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -266,10 +266,14 @@ class RunningStep:
             self.owner.arrive(last, self.runner.clock.now(), before=before)
 
     def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw, record: Raw = NULL) -> None:
-        """Queue a chunk of which the caller knows who sent it; all are written before the result is."""
+        """Queue a chunk of which the caller knows who sent it; all are written before the result is.
+
+        Each attempt of this step is an era: what a source sends in another one replaces what it sent before.
+        """
         if not self.is_cancelled and self.task is not None:
-            writer = self._writer(stream)
-            writer.write(source=source, attempt=attempt, k=k, value=value, base=self.owner.base, record=record)
+            era, base = f"{self.id}.{self.command.attempt}", self.owner.base
+            chunk = Chunk(value=value, source=source, attempt=attempt, era=era, k=k, base=base, record=record)
+            self._writer(stream).put(chunk)
 
     # --- the attempt
 
