@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from msgspec import Raw, structs
 
+from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -90,7 +91,8 @@ def settled_prefix(
     """What replays up to, and not including, the cut: the outcome of a step, or a place.
 
     `frames` are those of one generation, `base`, with or without its first. `FAILURE` is the first step or child that
-    failed, or the cancel that ended the run; if there is none, and with `END`, nothing is cut but the end.
+    failed, or the cancel that ended the run; else the last invocation of a body elsewhere, which is to be asked again.
+    If there is none, and with `END`, nothing is cut but the end.
 
     Times are kept, so timers fire as they did. Messages to the body that came after the cut follow in a last frame,
     because nothing that was accepted may be lost; so do the results of children that were started before it, unless
@@ -169,6 +171,7 @@ def _cut(frames: Sequence[Frame], cut: CommandId | Where, base: int, edits: Mapp
     if cut is Where.END:
         return _Cut(len(frames), 0)
     is_stopped = _is_stopped(frames)
+    otherwise = _Cut(len(frames), 0)
     for number, frame in enumerate(frames):
         for index, entry in enumerate(_own(frame)):
             if cut is Where.FAILURE:
@@ -177,7 +180,9 @@ def _cut(frames: Sequence[Frame], cut: CommandId | Where, base: int, edits: Mapp
                 is_here = isinstance(entry, StepCompleted | StepFailed) and entry.id == cut
             if is_here:
                 return _Cut(number, index + (cut in edits))
-    return _Cut(len(frames), 0)
+            if cut is Where.FAILURE and not is_stopped and _is_invocation(entry):
+                otherwise = _Cut(number, index)
+    return otherwise
 
 
 def _is_stopped(frames: Sequence[Frame]) -> bool:
@@ -194,6 +199,10 @@ def _is_failure(entry: Entry, base: int) -> bool:
         message = entry.message
         return isinstance(message, ChildEnded) and message.base == base and message.status != "completed"
     return isinstance(entry, StepFailed) or (isinstance(entry, TimerFired) and entry.name == RUN_TIMEOUT)
+
+
+def _is_invocation(entry: Entry) -> bool:
+    return isinstance(entry, StepCompleted) and entry.id.startswith(f"{INVOCATION}[")
 
 
 def _own(frame: Frame) -> tuple[Entry, ...]:

@@ -16,6 +16,7 @@ from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.engine.prefix import Where, settled_prefix, unbegun
+from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import Frame, StepCompleted, StepFailed
 from stepwell.model.ids import CommandId, RunId
 from stepwell.runtime.client import Client
@@ -107,11 +108,12 @@ class Seeding:
 
 
 def settled(origin: Origin) -> list[Settled]:
-    """The steps of a run's last generation that have an outcome, in order."""
+    """The steps of a run's last generation that have an outcome, in order. An invocation of a body elsewhere is none,
+    unless it failed."""
     found: dict[CommandId, Settled] = {}
     for frame in origin.journal:
         for entry in frame.entries:
-            if isinstance(entry, StepCompleted):
+            if isinstance(entry, StepCompleted) and not entry.id.startswith(f"{INVOCATION}["):
                 found[entry.id] = Settled(entry.id, entry.value)
             elif isinstance(entry, StepFailed):
                 found[entry.id] = Settled(entry.id, None)

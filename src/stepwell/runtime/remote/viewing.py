@@ -43,12 +43,12 @@ def remote_view(
     lines = fold.begin()
     program = _program(registry, fold.origin)
     try:
+        last = _last_answer(registry, frames)
         program.begin(lines, at=fold.origin.started_at, is_repeat=True)
     except CodecError:
         return None
     except ActivationError:
         pass  # as far as the code here follows it; whether that can go on is for its worker to say
-    last = _last_answer(registry, frames)
     view = RemoteView(
         journal=wire_journal(program.journal, opened),
         pending=[_waitpoint(wait, due) for wait, due in program.pending],
