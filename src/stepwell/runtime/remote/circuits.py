@@ -56,7 +56,7 @@ class Circuit:
         self._pause_ms = self._trial_until = 0
 
     def failed(self, error: str, now: int, fraction: float) -> bool:
-        """It did not. `fraction` in [0, 1) spreads the pause. Whether that opened the circuit."""
+        """It did not. `fraction` in [0, 1) spreads the pause. Whether that opened a closed circuit."""
         self.failures += 1
         self.last_error = error
         was_trial = self.retry_at is not None and now >= self.retry_at
@@ -67,7 +67,7 @@ class Circuit:
         self._pause_ms = min(LONGEST_PAUSE_MS, self._pause_ms * 2) if self._pause_ms else FIRST_PAUSE_MS
         self.retry_at = now + round(self._pause_ms * (1 + _JITTER * (2 * fraction - 1)))
         self._trial_until = 0
-        return True
+        return not was_trial
 
     def given_up(self) -> None:
         """A call ended without telling anything, as when its run was cancelled: another may try."""

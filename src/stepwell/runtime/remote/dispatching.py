@@ -23,6 +23,7 @@ from stepwell.model.values import Secret
 from stepwell.ports import Clock
 from stepwell.runtime.client import Client
 from stepwell.runtime.remote.answers import Intake
+from stepwell.runtime.remote.circuits import Circuit
 from stepwell.runtime.remote.faults import is_down, message_of, non_json, refused, worded
 from stepwell.runtime.remote.labels import LabelCache
 from stepwell.runtime.remote.links import Link
@@ -92,15 +93,18 @@ class Dispatcher:
             return answer
         except _FAULTS as fault:
             error, verdict = self._judged(fault, asked)
-            if verdict is False and circuit.failed(str(fault), self._clock.now(), self._fraction()):
-                _log.warning(
-                    "target %s is left alone for a while, after %d failures: %s", label, circuit.failures, fault
-                )
+            if verdict is False:
+                if circuit.failed(str(error), self._clock.now(), self._fraction()):
+                    _log.warning("target %s is down and left alone for a while: %s", label, error)
+                if circuit.retry_at is not None and error.retry_after is None:
+                    error.retry_after = self._pause_s(circuit)
             raise error from None
         finally:
             if verdict is None:
                 circuit.given_up()
             elif verdict:
+                if circuit.retry_at is not None:
+                    _log.info("target %s answers again", label)
                 circuit.succeeded(self._clock.now())
 
     async def _exchange(self, asked: _Invocation) -> Answer:
@@ -143,12 +147,18 @@ class Dispatcher:
                 return WorkerError(worded(str(fault), label)), False
 
     def _pausing(self, target: Target, link: Link) -> WorkerError:
-        """Of a target that was left alone."""
-        circuit, now = link.circuit, self._clock.now()
+        """Of a target that was left alone: what it is left alone for, since that is what a run ends with that it does
+        not come back for."""
+        circuit = link.circuit
+        error = WorkerError(circuit.last_error, retry_after=self._pause_s(circuit))
+        error.add_note(f"target {target.label} was not asked now, after {circuit.failures} failures in a row")
+        return error
+
+    def _pause_s(self, circuit: Circuit) -> float:
+        """When to come again: a little after the next call may go there, and not all together."""
+        now = self._clock.now()
         pause = max(1000, (circuit.retry_at or now) - now)
-        why = f"after {circuit.failures} failures in a row, the last of them: {circuit.last_error}"
-        error = f"tenant is not asked for {format_ms(pause)}, {why}"
-        return WorkerError(worded(error, target.label), retry_after=pause * (1 + _SPREAD * self._fraction()) / 1000)
+        return pause * (1 + _SPREAD * self._fraction()) / 1000
 
     def _fraction(self) -> float:
         return int.from_bytes(self._clock.random_bytes(4)) / 2**32
