@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from stepwell import Context, NotInWorkflowError, RunQuery, Stepwell, current_run, step, workflow
+from stepwell import Context, NotInWorkflowError, RunInfo, RunQuery, Stepwell, current_run, step, workflow
 
 
 @step
@@ -43,7 +43,9 @@ async def report(ctx: Context) -> int:
 @workflow
 async def chapter(ctx: Context, pages: int) -> None:
     ctx.metadata.parent.increment("pages", by=await work(pages))
-    ctx.metadata.root.append("chapters", ctx.run_id)
+    info: RunInfo = ctx.info
+    ctx.metadata.root.append("chapters", info.id)
+    assert info.parent == info.root  # whoever started it is at the top
 
 
 @workflow

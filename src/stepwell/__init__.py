@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stepwell.authoring.context import ChildHandle, Context, current_run
     from stepwell.authoring.flows import Flow, flow
     from stepwell.authoring.hooks import Hook
+    from stepwell.authoring.info import RunInfo
     from stepwell.authoring.mapping import Outcome
     from stepwell.authoring.messages import Event, Signal, Stream
     from stepwell.authoring.nodes import Middleware, NodeContext, NodeResult
@@ -92,6 +93,7 @@ __all__ = [
     "RunClosedError",
     "RunConflictError",
     "RunError",
+    "RunInfo",
     "RunNotFoundError",
     "RunQuery",
     "Secret",
@@ -116,6 +118,7 @@ _MODULES = {
     "stepwell.authoring.context": ("ChildHandle", "Context", "current_run"),
     "stepwell.authoring.flows": ("Flow", "flow"),
     "stepwell.authoring.hooks": ("Hook",),
+    "stepwell.authoring.info": ("RunInfo",),
     "stepwell.authoring.mapping": ("Outcome",),
     "stepwell.authoring.messages": ("Event", "Signal", "Stream"),
     "stepwell.authoring.nodes": ("Middleware", "NodeContext", "NodeResult"),

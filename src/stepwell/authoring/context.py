@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from stepwell.authoring.hooks import Each, Hook, HookKeywords, create_hook
+from stepwell.authoring.info import RunInfo, info_of
 from stepwell.authoring.logs import RunLog
 from stepwell.authoring.mapping import MapCall, Outcome
 from stepwell.authoring.messages import Event, Signal, Stream
@@ -25,6 +26,7 @@ from stepwell.codec import failure_of
 from stepwell.engine.function import ContinueRequested, FunctionProgram
 from stepwell.engine.loop import WorkflowLoop
 from stepwell.engine.mailbox import Address
+from stepwell.engine.mismatch import without_key
 from stepwell.engine.program import Origin
 from stepwell.errors import CodecError, DefinitionError, NotInWorkflowError, RunCancelledError, RunError, SealedError
 from stepwell.model.durations import Duration, duration_ms
@@ -44,7 +46,7 @@ _MISSING: Any = object()
 class Context:
     """What a workflow body can do besides plain asyncio. One per activation; everything on it survives crashes."""
 
-    __slots__ = ("_log", "_metadata", "_program", "_random", "_registry")
+    __slots__ = ("_info", "_log", "_metadata", "_program", "_random", "_registry")
 
     def __init__(self, program: FunctionProgram, registry: Registry) -> None:
         self._program = program
@@ -53,6 +55,7 @@ class Context:
         self._random: Random | None = None
         self._metadata: Metadata | None = None
         self._log: RunLog | None = None
+        self._info: RunInfo | None = None
 
     # --- who and when
 
@@ -70,6 +73,16 @@ class Context:
             name = f"stepwell.run.{self._program.origin.created.workflow}"
             self._log = RunLog(self._program, logging.getLogger(name))
         return self._log
+
+    @property
+    def info(self) -> RunInfo:
+        """What is known of this run: its attempt, its tags, who triggered it."""
+        if self._info is None:
+            try:
+                self._info = info_of(self._program.origin, self._registry.codec)
+            except SealedError as error:
+                self._program.loop.refuse(without_key(self._program.origin, error))
+        return self._info
 
     @property
     def run_id(self) -> RunId:

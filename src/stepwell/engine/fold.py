@@ -285,6 +285,7 @@ class Fold:
             started_at=started_at,
             born_at=born_at,
             random_base=random_base,
+            retries=self.retries,
             unread=tuple(item for item in unread if not isinstance(item.message, ChildEnded | HookCompleted)),
         )
 

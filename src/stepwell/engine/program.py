@@ -139,6 +139,7 @@ class Line(Struct, frozen=True):
 class Origin(Struct, frozen=True, kw_only=True):
     """What a generation of a run starts from: constant over all its replays. `born_at`: when the run was created.
     `blueprint`: the one that it goes by, if that is written down.
+    `retries`: how often it began before, by its retry policy.
 
     `started_at`: when the body began; `is_late`: the journal does not say so yet. `unread` and `early` are messages
     that came before that, to the generation before and to this one.
@@ -153,6 +154,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     started_at: int
     born_at: int
     random_base: int
+    retries: int = 0
     is_late: bool = False
     unread: tuple[Received, ...] = ()
     early: tuple[Received, ...] = ()

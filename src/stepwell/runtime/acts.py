@@ -11,11 +11,12 @@ from typing import assert_never
 import msgspec
 from msgspec import Raw, Struct
 
-from stepwell.codec import failure_of
+from stepwell.codec import Codec, failure_of
 from stepwell.engine.driver import Driver
 from stepwell.engine.fold import NotifyParent, Obligation, ReleaseName
 from stepwell.engine.program import ActCommand
-from stepwell.errors import HookError, RunClosedError, RunConflictError, RunNotFoundError
+from stepwell.errors import CodecError, HookError, RunClosedError, RunConflictError, RunNotFoundError
+from stepwell.formats.voyant.labels import LABELS, labels_of
 from stepwell.model.entries import (
     Act,
     CancelChild,
@@ -38,6 +39,7 @@ from stepwell.runtime.bells import ring
 from stepwell.runtime.payloads import spilled_frame, spilled_message
 
 _PAGE = 500
+_PLAIN = Codec()
 
 
 class LoggedEvent(Struct, frozen=True):
@@ -56,9 +58,10 @@ def event_log(name: str) -> str:
 class Acts:
     """Performs acts through the ports of one backend."""
 
-    def __init__(self, backend: Backend, clock: Clock | None = None) -> None:
+    def __init__(self, backend: Backend, clock: Clock | None = None, *, codec: Codec = _PLAIN) -> None:
         self._backend = backend
         self._clock = clock or backend.clock
+        self._codec = codec
 
     async def perform(self, driver: Driver, command: ActCommand) -> Failure | None:
         """Do it. None: done. A failure: it cannot be done, which the program shall know."""
@@ -107,6 +110,18 @@ class Acts:
             topic = due_topic() if answer.owner is None else owner_topic(answer.owner)
             await ring(self._backend.queue, [topic])
 
+    def _handed_down(self, created: Created) -> dict[str, Raw]:
+        """What was said of a run when it was triggered is so of its children; as metadata, like its own."""
+        payload = created.metadata.get(LABELS)
+        if payload is None:
+            return {}
+        try:
+            labels = labels_of(self._codec.opened(payload, where="what was said of the run"))
+        except CodecError:
+            return {}  # the key is not here, and what is said is for people
+        own = msgspec.structs.replace(labels, key="", is_null=False)
+        return {LABELS: self._codec.sealed(own.payload)}
+
     async def _start_child(self, driver: Driver, command: ActCommand, act: StartChild) -> Failure | None:
         now = self._clock.now()
         parent = Parent(
@@ -125,6 +140,7 @@ class Acts:
             seed=self._backend.clock.random_bytes(16).hex(),
             parent=parent,
             tags=act.tags,
+            metadata=self._handed_down(driver.fold.created),
         )
         head = Head(
             id=act.child,
@@ -132,6 +148,7 @@ class Acts:
             version=act.version,
             created_at=now,
             tags=act.tags,
+            metadata=created.metadata,
             parent=None if act.on_parent_end == "abandon" else driver.run,
         )
         frame = await spilled_frame(self._backend.blobs, act.child, Frame(now, driver.claim, (created,)))

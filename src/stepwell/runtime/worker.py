@@ -76,7 +76,7 @@ class Worker:
         self.registry = registry
         self.options = options
         self.clock = StoreClock(backend.clock)
-        self.acts = Acts(backend, self.clock)
+        self.acts = Acts(backend, self.clock, codec=registry.codec)
         store = backend.store
         group = store.limits.group
         self.appends: Batcher[Append, Appended] = Batcher(
