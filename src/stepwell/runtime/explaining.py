@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from stepwell.authoring.registry import Registry
 from stepwell.engine.history import timeline
@@ -15,6 +15,14 @@ from stepwell.model.ids import RunId, claim_identity
 from stepwell.model.runs import Head, Wait
 from stepwell.runtime.client import Client
 from stepwell.runtime.explaining_graphs import GraphCase, graph_case
+from stepwell.runtime.explaining_remote import (
+    RemoteCase,
+    attempt_words,
+    is_invocation,
+    next_attempt,
+    remote_case,
+    retry_words,
+)
 from stepwell.runtime.replaying import ReplayReport, replay_frames
 
 _SHOWN = 10
@@ -41,11 +49,14 @@ async def explain(client: Client, registry: Registry, run: RunId) -> Explanation
     head = loaded.head
     story, now = timeline(run, frames), client.backend.clock.now()
     graph = graph_case(registry, head, frames, now)
+    remote = await remote_case(client, registry, head, frames)
     if head.is_terminal:
-        return _ended(head, story, () if graph is None else graph.failures())
+        end = _ended(head, story, () if graph is None else graph.failures())
+        cure = "" if remote is None else remote.end_cure(head, story)
+        return structs.replace(end, cure=cure or end.cure)
     workflow = registry.find(head.workflow, head.version)
     replayed = None if workflow is None else replay_frames(run, frames, workflow, registry, status=head.status)
-    case = _Case(head, story, replayed, now, _known(registry, head), graph)
+    case = _Case(head, story, replayed, now, _known(registry, head), (graph, remote))
     found = case.explanation()
     children = [await _child(client, wait) for wait in case.waits if wait.kind == "child" and wait.detail]
     return Explanation(
@@ -125,7 +136,7 @@ class _Case:
         replayed: ReplayReport | None,
         now: int,
         known: str | None,
-        graph: GraphCase | None,
+        kind: tuple[GraphCase | None, RemoteCase | None],
     ) -> None:
         self.head = head
         self.story = story
@@ -133,7 +144,7 @@ class _Case:
         self.replayed = replayed = None if self.lacks else replayed
         self.now = now
         self.known = known
-        self.graph = graph
+        self.graph, self.remote = graph, _ = kind
         # The code here knows better than the head, which is only written when a run parks.
         is_known = replayed is not None and replayed.is_ok
         has_begun = head.status != "queued" and (head.owner is not None or not _starts(head.waiting))
@@ -146,6 +157,7 @@ class _Case:
         return (
             self._code_does_not_fit()
             or self._is_paused()
+            or self._lacks_its_worker()
             or self._is_held()
             or self._has_failed_to_move()
             or self._is_due()
@@ -165,6 +177,15 @@ class _Case:
         last = next((item for item in reversed(self.story.of(ControlItem)) if item.action == "pause"), None)
         facts = [] if last is None else [f"paused at {_moment(last.at)}: {last.reason or 'no reason given'}"]
         return _Found("is paused", (*facts, *self._what_it_waits_for()), f"stepwell runs resume {self.head.id}")
+
+    def _lacks_its_worker(self) -> _Found | None:
+        """The worker elsewhere that has its body did not answer, and is asked again later."""
+        at = None if self.remote is None else next_attempt(self.story, self.now)
+        is_left = self.head.owner is not None and self.head.wake_at is not None and self.head.wake_at <= self.now
+        if self.remote is None or at is None or is_left:
+            return None
+        text = f"waits for its worker elsewhere, which is asked again {self._when(at)}"
+        return _Found(text, (*self._retries(), *self.remote.facts()), self.remote.cure())
 
     def _is_held(self) -> _Found | None:
         head = self.head
@@ -230,22 +251,25 @@ class _Case:
         facts = [_wait_words(wait, self.now) for wait in self.waits[:_SHOWN]]
         if len(self.waits) > _SHOWN:
             facts.append(f"and {len(self.waits) - _SHOWN} more")
-        return [*facts, *self._retries()]
+        return [*facts, *self._retries(), *(() if self.remote is None else self.remote.facts())]
 
     def _retries(self) -> list[str]:
         facts = []
         for step in self.story.steps:
             last = step.attempts[-1] if step.attempts else None
             if step.status == "retrying" and last is not None and last.retry_at is not None:
+                what = attempt_words(step.id)
                 facts.append(
-                    f"step {step.id}: attempt {last.number} failed ({last.error}); the next {self._when(last.retry_at)}"
+                    f"{what}: attempt {last.number} failed ({last.error}); the next {self._when(last.retry_at)}"
                 )
         return facts
 
     def _progress(self) -> list[str]:
         pending = () if self.replayed is None else self.replayed.pending
         facts = (
-            [f"step {id} has no result yet" for id in pending[:_SHOWN]] if self.graph is None else self.graph.running()
+            [f"{attempt_words(id)} has no result yet" for id in pending[:_SHOWN]]
+            if self.graph is None
+            else self.graph.running()
         )
         last = _last_step(self.story)
         if last is not None and last.ended_at is not None:
@@ -269,7 +293,7 @@ def _starts(waits: tuple[Wait, ...]) -> bool:
 
 
 def _last_step(story: Timeline) -> StepItem | None:
-    finished = [step for step in story.steps if step.ended_at is not None]
+    finished = [step for step in story.steps if step.ended_at is not None and not is_invocation(step.id)]
     return max(finished, key=lambda step: step.ended_at or 0) if finished else None
 
 
@@ -291,7 +315,7 @@ def _wait_words(wait: Wait, now: int) -> str:
             return f"it starts at {_moment(wait.until or 0)}"
         case "retry":
             left = "" if wait.until is None else f" in {format_ms(max(0, wait.until - now))}"
-            return f"to try {wait.name} again{left}"
+            return retry_words(wait.name, left)
 
 
 def _cure(run: RunId, wait: Wait) -> str:

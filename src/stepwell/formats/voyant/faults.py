@@ -29,6 +29,8 @@ _RUNTIME_CODES = frozenset(
     }
 )
 """Codes of failures that are not the workflow's, but of what runs it."""
+_TARGET = " (target "
+"""How messages name the target at their end, which is nothing to clients."""
 
 
 def code_of(failure: Failure) -> str:
@@ -49,7 +51,10 @@ def step_fault(failure: Failure) -> StepFault:
 
 def run_fault(failure: Failure) -> RecordError:
     """A failure in three words."""
-    return RecordError(category=_category(failure), code=code_of(failure), message=_message(failure))
+    category, message = _category(failure), _message(failure)
+    if category == RUNTIME and message.endswith(")"):
+        message = message.rpartition(_TARGET)[0] or message
+    return RecordError(category=category, code=code_of(failure), message=message)
 
 
 def end_fault(ended: Ended, *, is_timeout: bool) -> RecordError | None:

@@ -1,0 +1,111 @@
+"""Why a run whose body lives elsewhere does not move: which target it is for, how that stands, what it last said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from stepwell.authoring.registry import Registry
+from stepwell.engine.prefix import generation_start
+from stepwell.engine.remote.calls import INVOCATION
+from stepwell.engine.timeline import Timeline
+from stepwell.errors import WorkerError, type_name
+from stepwell.model.entries import Created, Frame
+from stepwell.model.runs import Head
+from stepwell.runtime.client import Client
+from stepwell.runtime.remote.dispatching import Dispatcher
+from stepwell.runtime.remote.labels import labels_of_run
+from stepwell.runtime.remote.targets import Targets, TargetState
+from stepwell.runtime.remote.viewing import is_remote
+
+_PREFIX = f"{INVOCATION}["
+
+
+class RemoteCase(Struct, frozen=True, kw_only=True):
+    """What is known of the worker of a run. `state`: its target, None if there is none here; `has_targets`: this app
+    has some at all."""
+
+    workflow: str
+    state: TargetState | None
+    has_targets: bool
+
+    def facts(self) -> list[str]:
+        """Which target it is, and how that stands."""
+        state = self.state
+        if state is None:
+            lack = "no target of this app is for it" if self.has_targets else "this app has no targets"
+            return [f"its body lives elsewhere; {lack}"]
+        facts = [f"its body lives elsewhere: target {state.label}"]
+        if state.circuit != "closed":
+            until = "" if state.retry_at is None else f" until {_moment(state.retry_at)}"
+            facts.append(
+                f"target {state.label} is left alone{until}: {state.failures} failures in a row, the last of them: "
+                f"{state.last_error}"
+            )
+        elif state.failures:
+            times = "once" if state.failures == 1 else f"{state.failures} times in a row"
+            facts.append(f"target {state.label} failed {times}, the last time: {state.last_error}")
+        return facts
+
+    def cure(self) -> str:
+        """What to do if its worker is in the way."""
+        if self.state is not None:
+            return f"look after target {self.state.label}; the run then goes on by itself"
+        if not self.has_targets:
+            return "look at the worker of this run, and at the app that has the targets; the run then goes on by itself"
+        return f"add a target for it: Target(url, workflows=[{self.workflow!r}]) in Stepwell(targets=[...])"
+
+    def end_cure(self, head: Head, story: Timeline) -> str:
+        """What to do about a run that its worker failed; empty: it did not."""
+        failure = None if story.end is None else story.end.failure
+        if failure is None or type_name(WorkerError) not in failure.types:
+            return ""
+        what = "the worker of this run" if self.state is None else f"target {self.state.label}"
+        return f"look after {what}, then: stepwell runs retry {head.id}"
+
+
+async def remote_case(
+    client: Client, registry: Registry, head: Head, frames: Sequence[tuple[int, Frame]]
+) -> RemoteCase | None:
+    """The case of a run whose body lives elsewhere; None: it is none."""
+    if not is_remote(registry, head.workflow, head.version, frames):
+        return None
+    dispatcher = registry.dispatch
+    targets = dispatcher.targets if isinstance(dispatcher, Dispatcher) else Targets()
+    created = generation_start(frames[0][1])
+    first = created if isinstance(created, Created) else created.created
+    version = first.version or (await labels_of_run(client, registry.codec, first)).version
+    target = targets.find(head.workflow, version, client.namespace)
+    states = zip(targets, targets.states(), strict=True)
+    return RemoteCase(
+        workflow=head.workflow,
+        state=next((state for item, state in states if item is target), None),
+        has_targets=bool(len(targets)),
+    )
+
+
+def attempt_words(id: str) -> str:
+    """A step as explanations call it."""
+    return f"invocation {id[len(_PREFIX) : -1]} of its worker" if is_invocation(id) else f"step {id}"
+
+
+def retry_words(name: str, left: str) -> str:
+    """The wait for the next attempt of a step."""
+    return f"to ask its worker again{left}" if is_invocation(name) else f"to try {name} again{left}"
+
+
+def next_attempt(story: Timeline, now: int) -> int | None:
+    """When the worker of a run is asked again (ms), if it is between two attempts of an invocation."""
+    tries = [step.attempts[-1].retry_at for step in story.steps if step.status == "retrying" and is_invocation(step.id)]
+    return max((at for at in tries if at is not None and at > now), default=None)
+
+
+def is_invocation(id: str) -> bool:
+    """Whether a step is an invocation of a body elsewhere."""
+    return id.startswith(_PREFIX)
+
+
+def _moment(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,114 @@
+"""What `explain` says of a run whose worker lives elsewhere and does not go on with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from stepwell.authoring.registry import Registry
+from stepwell.authoring.remotes import RemoteWorkflow
+from stepwell.formats.voyant import RunView, run_record
+from stepwell.runtime.explaining import Explanation, explain
+from stepwell.runtime.remote.targets import Target
+from stepwell.testing.fixture import StepwellTest
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+async def down(body: bytes, headers: Any) -> Answer:
+    return 503, {}, b'{"error":"overloaded","message":"go away"}'
+
+
+async def unknown(body: bytes, headers: Any) -> Answer:
+    return 404, {}, b'{"error":"workflow_not_found","message":"workflow \\"pay\\" is not registered in this bundle"}'
+
+
+async def slow(body: bytes, headers: Any) -> Answer:
+    await asyncio.sleep(600)
+    return 503, {}, b""
+
+
+async def talks_rubbish(body: bytes, headers: Any) -> Answer:
+    return 200, {}, b'{"status":"done"}'
+
+
+def explained(worker: Callable[..., Any] | None, after: str = "1s", *, stranger: bool = False) -> Explanation:
+    """What is said of a run of `pay` after some time."""
+    workflows = ["pay"] if worker is not None else ["other"]
+    target = Target(worker or down, workflows=workflows, name="tills")
+    with StepwellTest(include=[RemoteWorkflow("pay")], targets=[target]) as test:  # type: ignore[call-arg]
+
+        async def main() -> Explanation:
+            await test.app.start("pay", 1, id="r")
+            await test.sleep(after)
+            if stranger:
+                return await explain(test.app.client, Registry([], test.app.registry.codec), "r")  # type: ignore[arg-type]
+            return await test.app.runs.explain("r")
+
+        return test.drive(main())
+
+
+def text(found: Explanation) -> str:
+    return " ".join(str(found).split())
+
+
+def test_it_says_which_target_failed_and_when_it_is_asked_again() -> None:
+    found = explained(down)
+    assert found.headline.startswith("waits for its worker elsewhere, which is asked again in ")
+    assert "invocation 1 of its worker: attempt 1 failed (WorkerError: go away (target tills)); the next in" in text(
+        found
+    )
+    assert "its body lives elsewhere: target tills" in found.facts
+    assert "target tills failed once, the last time: go away" in text(found)
+    assert found.cure == "look after target tills; the run then goes on by itself"
+
+
+def test_it_says_that_a_target_is_left_alone() -> None:
+    found = explained(down, "40s")
+    assert "target tills is left alone until 2026-01-01 00:00:" in text(found)
+    assert "5 failures in a row, the last of them: go away" in text(found)
+
+
+def test_it_says_what_was_wrong_with_an_answer() -> None:
+    found = explained(talks_rubbish)
+    assert "tenant returned an invalid response: status: " in text(found)
+
+
+def test_it_says_which_target_is_at_work() -> None:
+    found = explained(slow)
+    assert "invocation 1 of its worker has no result yet" in found.facts
+    assert "its body lives elsewhere: target tills" in found.facts
+
+
+def test_it_says_that_there_is_no_target() -> None:
+    found = explained(None)
+    assert "its body lives elsewhere; no target of this app is for it" in found.facts
+    assert found.cure == "add a target for it: Target(url, workflows=['pay']) in Stepwell(targets=[...])"
+
+
+def test_it_says_what_a_worker_refused_for_good() -> None:
+    found = explained(unknown)
+    assert found.headline == "failed"
+    assert 'workflow "pay" is not registered in this bundle (target tills)' in text(found)
+    assert found.cure == "look after target tills, then: stepwell runs retry r"
+
+
+def test_an_app_without_targets_knows_what_the_journal_says() -> None:
+    found = explained(down, stranger=True)
+    assert "attempt 1 failed (WorkerError: go away (target tills))" in text(found)
+    assert "its body lives elsewhere; this app has no targets" in found.facts
+
+
+def test_records_do_not_name_targets() -> None:
+    with StepwellTest(targets=[Target(unknown, workflows=["pay"], name="tills")]) as test:  # type: ignore[call-arg]
+
+        async def main() -> None:
+            handle = await test.app.start("pay", 1)
+            await test.sleep("1s")
+            loaded, frames = await test.app.client.journal(handle.id)
+            error = run_record(RunView(head=loaded.head, frames=frames)).error
+            assert (error.category, error.code) == ("RUNTIME_ERROR", "handler_error")  # type: ignore[union-attr]
+            assert error.message == 'workflow "pay" is not registered in this bundle'  # type: ignore[union-attr]
+
+        test.drive(main())
