@@ -22,14 +22,14 @@ class OurData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     (`raises=`). `code`: the exception had that code itself."""
 
     types: tuple[str, ...]
-    args: Raw = NULL
+    args: Any = None
     code: str = ""
 
 
 def serialized(failure: Failure, codec: Codec) -> Raw:
     """The JSON of a failure. `SealedError` if its text is encrypted, and the key is not here."""
     failure = failure.opened()
-    args = NULL if failure.args == NULL else codec.opened(failure.args, where="the arguments of an error")
+    args = None if failure.args == NULL else codec.opened(failure.args, where="the arguments of an error")
     error: dict[str, Any] = {
         "category": "USER_ERROR",
         "code": code_of(failure),
@@ -52,7 +52,7 @@ def restored(error: Raw, *, step: str | None = None, attempts: int = 0) -> Failu
         types=ours.types,
         message=read.message,
         traceback=read.stack,
-        args=ours.args,
+        args=NULL if ours.args is None else Raw(msgspec.json.encode(ours.args)),
         code=ours.code,
         step=step,
         attempts=attempts,
