@@ -77,14 +77,24 @@ class Session:
         return abandoned
 
     def step_ended(self, entry: StepCompleted | StepFailed, now: int) -> Place | None:
-        """A step is over. None: nobody waits for it any more, so it is as if it had never run."""
+        """A step is over, and the body goes on. None: nobody waits for it any more, so it is as if it had never run."""
+        place = self.place(entry, now)
+        if place is not None:
+            self.feed(entry, place)
+        return place
+
+    def place(self, entry: StepCompleted | StepFailed, now: int) -> Place | None:
+        """The first half of `step_ended`: where the step stands. Write that down before the body goes on, which it may
+        be unable to: then the step has been run all the same."""
         if self._running.pop(entry.id, None) is None:
             return None
         self._now = max(now, self._now)
-        place = Place(after=self._over, finished_at=self._time(now), patches=self._program.wire_notes.take_patches())
+        return Place(after=self._over, finished_at=self._time(now), patches=self._program.wire_notes.take_patches())
+
+    def feed(self, entry: StepCompleted | StepFailed, place: Place) -> None:
+        """The second half: the body sees what the step came to."""
         self._program.apply(entry, place.finished_at)
         self._advance()
-        return place
 
     def postpone(self, entry: AttemptFailed, now: int) -> None:
         """An attempt has failed, and the next one is far away: the step becomes a wait."""
@@ -329,7 +339,7 @@ class Session:
     def _waitpoint(self, waiting: Waiting) -> Waitpoint:
         due = waiting.due()
         # Of 0 milliseconds, the wire says that there is no limit; but a sleep may be over at once.
-        left = None if due is None else max(waiting.kind != "DATETIME", due - self._now)
+        left = None if due is None else max(0 if waiting.kind == "DATETIME" else 1, due - self._now)
         return Waitpoint(id=waiting.id, kind=waiting.kind, meta=Raw(msgspec.json.encode(waiting.meta)), timeout_ms=left)
 
     def _sleep(self, id: str, lasts: int, due: int, meta: dict[str, object]) -> Waitpoint:
