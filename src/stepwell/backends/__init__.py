@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from stepwell.backends.clock import SystemClock
+from stepwell.backends.clock import SystemClock as SystemClock
 from stepwell.errors import DefinitionError
 from stepwell.ports import Backend, Clock
 

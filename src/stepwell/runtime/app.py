@@ -8,7 +8,7 @@ import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from stepwell import backends
 from stepwell.authoring.messages import Event
@@ -39,6 +39,10 @@ from stepwell.runtime.sync import SyncStepwell
 from stepwell.runtime.telemetry import tracing_observer
 from stepwell.runtime.worker import Worker
 from stepwell.runtime.working import WorkerHandle, WorkerKeywords, by_type, secret_provider, worker_options
+
+if TYPE_CHECKING:
+    from stepwell.runtime.stepworker import StepWorker
+    from stepwell.runtime.stepworker.options import StepWorkerKeywords
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -197,6 +201,13 @@ class Stepwell:
         are those of `stepwell.server.ServerOptions`. It needs `stepwell[server]`."""
         server = importlib.import_module("stepwell.server")
         return server.Server(self, server.ServerOptions(**options))
+
+    def step_worker(self, **options: Unpack[StepWorkerKeywords]) -> StepWorker:
+        """The app's workflows, for an orchestrator elsewhere: an ASGI application, and a plain function. It keeps
+        nothing and opens no backend. See `StepWorkerKeywords` for the options."""
+        making = importlib.import_module("stepwell.runtime.stepworker.making")
+        server = importlib.import_module("stepwell.server.step_worker")
+        return server.AsgiStepWorker(making.door_of(self, options))  # type: ignore[no-any-return]
 
     def worker(self, **options: Unpack[WorkerKeywords]) -> WorkerHandle:
         """A worker of this app: `async with app, app.worker(concurrency=100):`, or `await app.worker().run()`."""

@@ -121,6 +121,7 @@ class StepRunner:
             self._hanging.cancel()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
 
 
 class RunningStep:
