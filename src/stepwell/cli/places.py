@@ -149,7 +149,7 @@ def make_home(url: str) -> None:
         ignore.write_text("*\n", encoding="utf-8")
 
 
-def worked_app(settings: Settings) -> Stepwell:
+def worked_app(settings: Settings, *, keeps_runs: bool = True) -> Stepwell:
     """The app to work for, not yet open; a file with workflows makes one."""
     target = settings.get("app")
     if not target:
@@ -163,7 +163,8 @@ def worked_app(settings: Settings) -> Stepwell:
             raise CommandError(f"{module.__name__} has neither an app nor a workflow; write MODULE:app")
         app = Stepwell(url, include=[module])
     app.url = url
-    make_home(url)
+    if keeps_runs:
+        make_home(url)
     return app
 
 

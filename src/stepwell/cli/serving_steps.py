@@ -1,0 +1,98 @@
+"""What `stepwell step-worker` does once it is known that the libraries for it are there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from argparse import Namespace
+from asyncio import FIRST_COMPLETED
+
+import msgspec
+
+from stepwell.cli.config import Settings
+from stepwell.cli.console import begin_logging, note
+from stepwell.cli.interrupts import Interrupts
+from stepwell.cli.listening import bound_socket, is_loopback, url_of
+from stepwell.cli.places import worked_app
+from stepwell.cli.problems import CommandError
+from stepwell.cli.transport import Http
+from stepwell.runtime.app import Stepwell
+from stepwell.runtime.observe import settle_gc
+from stepwell.runtime.options import WorkerOptions
+from stepwell.runtime.stepworker import StepWorker
+from stepwell.runtime.stepworker.replies import PATH
+
+_MAX_HEADERS = 32_768
+_DRAIN_SECONDS = 10.0
+
+
+async def serve_steps(arguments: Namespace) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain. A second signal hurries, a third ends the process."""
+    settings = Settings.load(arguments.config).over({"app": arguments.target, "log_format": arguments.log_format})
+    begin_logging(settings.get("log_format"))
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with Interrupts(leaves_at=3) as interrupts:
+        app = worked_app(settings, keeps_runs=False)
+        worker = app.step_worker(
+            secret=_secrets(arguments.secret_env),
+            require_v2=arguments.require_v2,
+            concurrency=arguments.concurrency,
+            drain=_DRAIN_SECONDS,
+        )
+        with bound_socket(arguments.host, arguments.port) as listener:
+            _check_who_reaches_it(listener, arguments)
+            await worker.open()
+            try:
+                settle_gc(WorkerOptions().gc_threshold)
+                http = Http(worker, settings, max_headers=_MAX_HEADERS, drain=_DRAIN_SECONDS)
+                await _serve(http, app, listener, interrupts, arguments.ready_fd)
+            finally:
+                await worker.aclose()
+    note("stepwell: stopped")
+
+
+def _secrets(names: list[str]) -> list[str]:
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        raise CommandError(f"--secret-env {missing[0]}: this environment variable is not set, or empty")
+    return [os.environ[name] for name in names]
+
+
+def _check_who_reaches_it(listener: socket.socket, arguments: Namespace) -> None:
+    if not arguments.secret_env and not arguments.open and not is_loopback(listener):
+        raise CommandError(
+            f"without a secret, whoever reaches {url_of(listener)} may run these workflows: give --secret-env NAME, or "
+            "--open if nobody else reaches it"
+        )
+
+
+async def _serve(
+    http: Http[StepWorker], app: Stepwell, listener: socket.socket, interrupts: Interrupts, ready_fd: int | None
+) -> None:
+    serving = asyncio.create_task(http.serve(sockets=[listener]))
+    started, asked, hurried = (
+        asyncio.create_task(event.wait()) for event in (http.started_up, interrupts.asked, interrupts.hurried)
+    )
+    try:
+        await asyncio.wait([serving, started], return_when=FIRST_COMPLETED)
+        if started.done():
+            _tell_ready(app, listener, ready_fd)
+        await asyncio.wait([serving, asked], return_when=FIRST_COMPLETED)
+        http.stop()
+        await asyncio.wait([serving, hurried], return_when=FIRST_COMPLETED)
+        http.hurry()
+        await serving
+    finally:
+        for task in (started, asked, hurried):
+            task.cancel()
+
+
+def _tell_ready(app: Stepwell, listener: socket.socket, ready_fd: int | None) -> None:
+    workflows = sorted({workflow.id for workflow in app.registry.workflows()})
+    url = f"{url_of(listener)}{PATH}"
+    note(f"stepwell: {url} runs {', '.join(workflows) or 'nothing'}; Ctrl-C or SIGTERM drains")
+    if ready_fd is not None:
+        with open(ready_fd, "wb") as told:
+            told.write(msgspec.json.encode({"url": url, "workflows": workflows, "pid": os.getpid()}) + b"\n")

@@ -1,0 +1,70 @@
+"""`stepwell step-worker`: it answers, drains, and lets in nobody whom nobody checks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from stepwell.cli import main
+from tests.cli.support import Shell
+from tests.server.step_workers import encoded, request, signed
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM")
+
+
+def test_it_serves_the_workflows_of_an_app_until_it_is_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WIRE_SECRET", "s3cret")
+    shell = Shell(tmp_path)
+    read, write = os.pipe()
+    words = ("step-worker", "orders.py", "--port", "0", "--secret-env", "WIRE_SECRET", "--ready-fd", str(write))
+    process = shell.begin(*words, pass_fds=(write,))
+    os.close(write)
+    try:
+        with open(read, "rb") as told:
+            facts = msgspec.json.decode(told.readline())
+        assert "checkout" in facts["workflows"]
+        body = encoded(request("checkout", input={"id": 7}))
+        answer = httpx.post(facts["url"], content=body, headers=signed("s3cret", body), timeout=20)
+        assert answer.json()["output"] == {"paid": 7}
+        assert httpx.post(facts["url"], content=body, timeout=20).status_code == 401
+        process.terminate()
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert said.splitlines()[-1] == "stepwell: stopped"
+        assert facts["url"] in said.splitlines()[0]
+    finally:
+        process.kill()
+        process.communicate()
+    assert not Path(shell.folder, ".stepwell").exists()
+
+
+def orders(folder: Path) -> str:
+    path = folder / f"{folder.name}.py"  # no other test imports one of that name
+    path.write_text("from stepwell import workflow\n\n@workflow\nasync def one(ctx):\n    return 1\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--host", "0.0.0.0"), "without a secret, whoever reaches http://0.0.0.0:"),
+        (("--secret-env", "NOT_THERE"), "--secret-env NOT_THERE: this environment variable is not set, or empty"),
+        (("--require-v2",), "signatures need a secret"),
+    ],
+)
+def test_it_says_what_is_wrong(
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["step-worker", orders(tmp_path), "--port", "0", *words]) == 2
+    assert message in capsys.readouterr().err
