@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stepwell.authoring.mapping import Outcome
     from stepwell.authoring.messages import Event, Signal, Stream
     from stepwell.authoring.nodes import Middleware, NodeContext, NodeResult
+    from stepwell.authoring.remotes import RemoteWorkflow
     from stepwell.authoring.running import StepContext, current_step
     from stepwell.authoring.steps import Step, step
     from stepwell.authoring.workflows import Workflow, WorkflowRef, workflow
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         RunNotFoundError,
         StepError,
         StepwellError,
+        WorkerError,
     )
     from stepwell.formats.hooks import HookRequest, HookResponse
     from stepwell.model.failures import Failure
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from stepwell.model.values import Blob, Secret
     from stepwell.runtime.app import Stepwell
     from stepwell.runtime.handles import Handle
+    from stepwell.runtime.remote.targets import Target
 
 __all__ = [
     "AccessError",
@@ -87,6 +90,7 @@ __all__ = [
     "NotInWorkflowError",
     "Outcome",
     "Page",
+    "RemoteWorkflow",
     "Retry",
     "RetryableError",
     "RunCancelledError",
@@ -104,6 +108,8 @@ __all__ = [
     "Stepwell",
     "StepwellError",
     "Stream",
+    "Target",
+    "WorkerError",
     "Workflow",
     "WorkflowRef",
     "current_run",
@@ -122,6 +128,7 @@ _MODULES = {
     "stepwell.authoring.mapping": ("Outcome",),
     "stepwell.authoring.messages": ("Event", "Signal", "Stream"),
     "stepwell.authoring.nodes": ("Middleware", "NodeContext", "NodeResult"),
+    "stepwell.authoring.remotes": ("RemoteWorkflow",),
     "stepwell.authoring.running": ("StepContext", "current_step"),
     "stepwell.authoring.steps": ("Step", "step"),
     "stepwell.authoring.workflows": ("Workflow", "WorkflowRef", "workflow"),
@@ -148,6 +155,7 @@ _MODULES = {
         "RunNotFoundError",
         "StepError",
         "StepwellError",
+        "WorkerError",
     ),
     "stepwell.formats.hooks": ("HookRequest", "HookResponse"),
     "stepwell.model.failures": ("Failure",),
@@ -156,6 +164,7 @@ _MODULES = {
     "stepwell.model.values": ("Blob", "Secret"),
     "stepwell.runtime.app": ("Stepwell",),
     "stepwell.runtime.handles": ("Handle",),
+    "stepwell.runtime.remote.targets": ("Target",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
