@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 import pytest
 
+from stepwell import Stepwell
 from stepwell.cli import main
+from stepwell.runtime.remote.targets import Target
 from tests.cli.support import Shell
+from tests.helpers import until
 from tests.server.step_workers import encoded, request, signed
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM")
@@ -68,3 +75,39 @@ def test_it_says_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     assert main(["step-worker", orders(tmp_path), "--port", "0", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def begin(shell: Shell, port: str) -> tuple[subprocess.Popen[str], str]:
+    """A worker of `orders.py`, and its URL."""
+    read, write = os.pipe()
+    process = shell.begin("step-worker", "orders.py", "--port", port, "--ready-fd", str(write), pass_fds=(write,))
+    os.close(write)
+    with open(read, "rb") as told:
+        return process, msgspec.json.decode(told.readline())["url"]
+
+
+def test_a_worker_that_is_killed_loses_no_step_that_was_over(shell: Shell) -> None:
+    process, url = begin(shell, "0")
+
+    async def main() -> Any:
+        nonlocal process
+        async with Stepwell("memory://", targets=[Target(url, workflows=["slow"])]) as app:
+            handle = await app.start("slow", {"id": 7}, id="r1")
+            await until(lambda: is_past(app, "charge"), within=20)
+            process.kill()
+            process.communicate()
+            process, _ = await asyncio.to_thread(begin, shell, str(urlsplit(url).port))
+            shell.go()
+            return await handle.result()
+
+    try:
+        assert asyncio.run(main()) == "go"
+    finally:
+        process.kill()
+        process.communicate()
+    assert shell.effects().count("charge") == 1
+
+
+async def is_past(app: Stepwell, step: str) -> bool:
+    """Whether it is written down here that a step elsewhere is over."""
+    return any(step in str(event) for event in [event async for event in app.runs.events("r1")])

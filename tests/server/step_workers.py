@@ -86,6 +86,18 @@ def virtually(coroutine: Coroutine[Any, Any, T], clock: VirtualClock) -> T:
         return runner.run(loop.drive(coroutine))
 
 
+def served(clock: VirtualClock, members: dict[str, Any], *include: object, **options: Any) -> tuple[int, Any]:
+    """The answer to one request, in virtual time."""
+
+    async def test() -> tuple[int, Any]:
+        worker = app_of(*include, clock=clock, **options).step_worker()
+        answer = await ask(worker, members)
+        await worker.aclose()
+        return answer
+
+    return virtually(test(), clock)
+
+
 class Exchange:
     """One request over ASGI, by hand: what comes in pieces, what goes out, and when the client leaves."""
 
