@@ -22,9 +22,11 @@ from msgspec import Struct
 from stepwell.cli.console import paint_for, table, width
 from stepwell.cli.problems import DONE, CommandError
 from stepwell.cli.settings import SETTINGS, Setting
+from stepwell.cli.targets import TABLE, targets_in
 from stepwell.cli.values import encoded
 from stepwell.errors import DefinitionError
 from stepwell.model.durations import duration_ms
+from stepwell.runtime.remote.targets import Target
 
 _FILE, _PROJECT = "stepwell.toml", "pyproject.toml"
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
@@ -77,6 +79,11 @@ class Settings:
         """Where the value comes from, for people."""
         return self._found[key].source if key in self._found else "default"
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The step workers elsewhere that the file names."""
+        return self._found[TABLE].value if TABLE in self._found else ()
+
     def given(self, table: str) -> dict[str, Any]:
         """The settings of a table that are set, by their names in it."""
         prefix = f"{table}."
@@ -87,11 +94,15 @@ async def config(arguments: Namespace) -> int:
     """Print every setting, its value, and where that comes from."""
     settings = Settings.load(arguments.config)
     rows = [(setting.key, _shown(settings.get(setting.key)), settings.source(setting.key)) for setting in SETTINGS]
+    rows += [
+        (f"{TABLE}[{number}]", f"{target.label}: {', '.join(target.workflows)}", settings.source(TABLE))
+        for number, target in enumerate(settings.targets, 1)
+    ]
     if arguments.json:
         keys = ("setting", "value", "from")
-        print(
-            encoded([dict(zip(keys, (key, _plain(settings.get(key)), source), strict=True)) for key, _, source in rows])
-        )
+        values = {setting.key: _plain(settings.get(setting.key)) for setting in SETTINGS}
+        given = [(key, values.get(key, shown), source) for key, shown, source in rows]
+        print(encoded([dict(zip(keys, row, strict=True)) for row in given]))
         return DONE
     print(*table(("setting", "value", "from"), rows, columns=width(), paint=paint_for(sys.stdout)), sep="\n")
     return DONE
@@ -142,7 +153,9 @@ def _table_of(path: Path) -> dict[str, Any] | None:
 def _from_file(path: Path) -> Iterator[tuple[str, Found]]:
     folder = path.resolve().parent
     for name, value in (_table_of(path) or {}).items():
-        if name not in _TABLES:
+        if name == TABLE:
+            yield TABLE, Found(targets_in(value, path), _source(path, folder))
+        elif name not in _TABLES:
             yield name, _checked(name, value, path, folder)
         elif not isinstance(value, dict):
             raise CommandError(f"{path}: {name} is a table; write [{name}], and its settings below")
@@ -159,8 +172,11 @@ def _checked(key: str, value: object, path: Path, folder: Path) -> Found:
         converted = _fitting(setting, value)
     except (msgspec.ValidationError, DefinitionError) as error:
         raise CommandError(f"{path}: the setting {key!r} does not fit: {error}") from None
-    source = path.name if folder == Path.cwd().resolve() else str(path)
-    return Found(_placed(key, converted, folder), source)
+    return Found(_placed(key, converted, folder), _source(path, folder))
+
+
+def _source(path: Path, folder: Path) -> str:
+    return path.name if folder == Path.cwd().resolve() else str(path)
 
 
 def _fitting(setting: Setting, value: object, *, is_text: bool = False) -> Any:
@@ -176,7 +192,7 @@ def _instead(key: str) -> str:
     """The nearest name, and all that there are in that table."""
     prefix = f"{key.partition('.')[0]}." if "." in key and key.partition(".")[0] in _TABLES else ""
     known = [name for name in _BY_KEY if name.startswith(prefix) and ("." in name) == bool(prefix)]
-    tables = [] if prefix else [f"[{table}]" for table in sorted(_TABLES)]
+    tables = [] if prefix else [*(f"[{table}]" for table in sorted(_TABLES)), f"[[{TABLE}]]"]
     close = difflib.get_close_matches(key, known, n=1)
     meant = f"; is {close[0]!r} meant?" if close else "."
     names = ", ".join([*(name.removeprefix(prefix) for name in known), *tables])

@@ -14,6 +14,7 @@ from stepwell.authoring.implementations import has_type
 from stepwell.authoring.workflows import Definition
 from stepwell.cli.config import Settings
 from stepwell.cli.problems import UNREACHABLE, CommandError
+from stepwell.cli.targets import add_targets
 from stepwell.runtime.app import DEFAULT_URL, Stepwell
 from stepwell.runtime.working import moved
 
@@ -150,7 +151,16 @@ def make_home(url: str) -> None:
 
 
 def worked_app(settings: Settings, *, keeps_runs: bool = True) -> Stepwell:
-    """The app to work for, not yet open; a file with workflows makes one."""
+    """The app to work for, not yet open, with the targets of the file; a file with workflows makes one."""
+    url = backend_url(None, None, settings)
+    app = Stepwell(url) if keeps_runs and settings.targets and not settings.get("app") else _named_app(settings)
+    if keeps_runs:
+        make_home(app.url)
+        add_targets(app, settings.targets, settings.source("targets"))
+    return app
+
+
+def _named_app(settings: Settings) -> Stepwell:
     target = settings.get("app")
     if not target:
         raise CommandError("name the app, as MODULE:app or FILE.py, or set `app` in stepwell.toml")
@@ -163,8 +173,6 @@ def worked_app(settings: Settings, *, keeps_runs: bool = True) -> Stepwell:
             raise CommandError(f"{module.__name__} has neither an app nor a workflow; write MODULE:app")
         app = Stepwell(url, include=[module])
     app.url = url
-    if keeps_runs:
-        make_home(url)
     return app
 
 

@@ -100,7 +100,7 @@ def _job(arguments: Namespace, settings: Settings) -> Job:
 
 def _app(settings: Settings, wants_worker: bool | None) -> tuple[Stepwell, bool]:
     """The app, and whether to work for it."""
-    if not settings.get("app"):
+    if not settings.get("app") and not settings.targets:
         if wants_worker:
             raise CommandError("--worker needs code: name the app, as MODULE:app or FILE.py")
         return opened_app(None, settings=settings), False
