@@ -139,7 +139,7 @@ def test_an_event_is_subscribed_to_once_and_must_have_the_fields() -> None:
 def test_a_token_is_completed_by_its_id() -> None:
     body = Body()
     body.answer(waiting(WaitRequest(id="token:tok_1", kind="MANUAL", name="tok_1")))
-    assert [(wait.kind, wait.name, wait.detail) for wait in body.program.waits()] == [("token", "tok_1", "token:tok_1")]
+    assert [(wait.kind, wait.name, wait.detail) for wait in body.program.waits()] == [("token", "tok_1", "")]
     body.receive(HookCompleted(base=1, command=CommandId("tok_1"), value=json("yes")))
     assert bytes(resolved(body, "token:tok_1").value) == b'"yes"'
 
@@ -416,14 +416,14 @@ def test_an_invocation_that_was_given_up_changes_nothing_when_it_answers() -> No
     assert body.program.outcome is outcome
 
 
-def test_what_a_run_waits_for_is_told_with_the_ids_of_the_worker() -> None:
+def test_what_a_run_waits_for_is_told_as_of_any_run() -> None:
     body = Body()
     body.answer(waiting(sleep("sleep:1", 10), signal("signal:go:2", "go", 20), child("invoke:ship:3")))
     found = [(wait.kind, wait.name, wait.detail, wait.until) for wait in body.program.waits()]
     ship = start_of(body.acts[0]).child
     assert found == [
-        ("timer", "sleep:1", "sleep:1", START + 10),
-        ("signal", "go", "signal:go:2", START + 20),
+        ("timer", "sleep:1", "", START + 10),
+        ("signal", "go", "", START + 20),
         ("child", "invoke:ship:3", ship, None),
     ]
     assert body.program.is_racing(START + 10)

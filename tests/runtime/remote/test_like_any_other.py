@@ -15,6 +15,7 @@ from tests.runtime.remote.theirs import Body, Their, Theirs, Turn
 from stepwell import Codec, Context, Retry, RunError, Signal, Stepwell, workflow
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.remotes import RemoteWorkflow
+from stepwell.cli.progress import wait_text
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import MessageItem, StepItem
 from stepwell.errors import WorkerError
@@ -450,13 +451,33 @@ def test_a_timeline_has_the_steps_and_the_invocations() -> None:
     play(body)
 
 
+def test_what_it_waits_for_is_told_as_of_any_run() -> None:
+    """The details of a wait mean the node of a blueprint, the fields of an event, or the run of a child."""
+
+    async def many(turn: Turn) -> Any:
+        turn.waited(turn.event("paid"), turn.token("tok9"), turn.signal("go"), turn.sleep(5_000))
+
+    async def body(it: Play) -> None:
+        handle = await it.start()
+        await it.test.sleep("1s")
+        head = await it.app.runs.get(handle.id)
+        explanation = str(await it.app.runs.explain(handle.id))
+        assert "for event paid\n" in explanation
+        assert "for the completion of tok9\n" in explanation
+        waits = {wait.kind: wait for wait in it.app.client.worker.active[handle.id].driver.waits()}  # type: ignore[union-attr]
+        assert wait_text(head, waits["token"]) == "waits for tok9: stepwell complete TOKEN JSON"
+        assert wait_text(head, waits["event"]) == "waits for event paid: stepwell publish paid JSON"
+
+    play(body, many)
+
+
 def test_an_export_is_a_run_elsewhere() -> None:
     async def body(it: Play) -> None:
         handle = await it.start()
         await it.test.sleep("1s")
         data = await it.app.runs.export(handle.id, with_seed=True)
         report = replay(data, RemoteWorkflow("pay"))
-        assert (report.is_ok, [wait.detail for wait in report.waits]) == (True, ["sleep:1"])
+        assert (report.is_ok, [wait.name for wait in report.waits]) == (True, ["sleep:1"])
         copy = await it.app.runs.import_(data, id="copy")
         loaded, frames = await it.app.client.journal(copy)
         assert timeline(copy, frames).steps[0].id == "load"

@@ -174,7 +174,7 @@ class RemoteProgram:
         return [(timer.n, timer.due, timer.name) for timer in self._timers.due(until)]
 
     def waits(self) -> list[Wait]:
-        """What the body waits for; `detail` is the worker's id of the wait, and of a child its run."""
+        """What the body waits for; of a child, `detail` is its run."""
         found = []
         for wait, timer in self._pending.values():
             child = self._outside.acts.get(child_command(wait)) if wait.kind == "RUN" else None
@@ -182,7 +182,7 @@ class RemoteProgram:
                 Wait(
                     kind=_WAITS[wait.kind],  # type: ignore[arg-type]
                     name=wait.name if wait.kind not in ("DATETIME", "RUN") else wait.id,
-                    detail=child.child if isinstance(child, StartChild) else wait.id,
+                    detail=child.child if isinstance(child, StartChild) else "",
                     until=None if timer is None else timer.due,
                     n=0 if timer is None else timer.n,
                     since=0 if timer is None else timer.since,
