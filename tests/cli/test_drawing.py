@@ -6,7 +6,7 @@ from msgspec import Raw
 
 from stepwell.cli.console import Paint, clip, short_ms, table
 from stepwell.cli.drawing import draw
-from stepwell.cli.progress import Progress
+from stepwell.cli.progress import Progress, wait_text
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import Timeline
 from stepwell.model.entries import (
@@ -165,3 +165,17 @@ def test_times_and_long_lines_are_short() -> None:
 def test_colours_are_only_where_they_are_wanted() -> None:
     assert Paint(True)("x", "red") == "\033[31mx\033[0m"
     assert PLAIN("x", "red") == "x"
+
+
+def test_invocations_of_a_body_elsewhere_are_no_steps_to_its_author() -> None:
+    told = story((500, completed("load", 100)), (500, completed("@invocation[1]", 500)))
+    assert row(lines(told), "⇄ invocation 1").endswith("500ms")
+    assert row(lines(told), "load").endswith("100ms")
+    many = story(*((n * 100, completed(f"@invocation[{n}]", 50)) for n in range(1, 20)))
+    assert "each" in row(lines(many), "⇄ invocations ×19")
+
+
+def test_a_worker_elsewhere_that_does_not_answer_is_asked_again() -> None:
+    head = Head(id=RunId("r"), workflow="w", created_at=0)
+    assert wait_text(head, Wait(kind="retry", name="@invocation[2]")) == "asks its worker again later"
+    assert wait_text(head, Wait(kind="retry", name="charge")) == "tries charge again later"

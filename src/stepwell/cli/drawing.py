@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from stepwell.cli.console import Paint, clip, short_ms
 from stepwell.cli.progress import wait_text
+from stepwell.engine.remote.calls import INVOCATION
 from stepwell.engine.timeline import (
     ActItem,
     ChildItem,
@@ -210,7 +211,12 @@ def _step_row(item: StepItem, end: int) -> Row:
         text += f", {len(item.attempts)} attempts"
     if item.status != "completed":
         text += f", {item.status}: {item.failure or ''}"
-    return Row(item.id, tuple(spans), text, "red" if item.status == "failed" else "")
+    return Row(_label(item), tuple(spans), text, "red" if item.status == "failed" else "")
+
+
+def _label(item: StepItem) -> str:
+    """An invocation of a body elsewhere is no step to its author."""
+    return f"⇄ invocation {item.id[len(INVOCATION) + 1 : -1]}" if item.name == INVOCATION else item.id
 
 
 def _shared_row(steps: Sequence[StepItem], end: int) -> Row:
@@ -223,7 +229,8 @@ def _shared_row(steps: Sequence[StepItem], end: int) -> Row:
         text += f", {tries} tried again"
     if failed:
         text += f", {failed} failed"
-    return Row(f"{steps[0].name} ×{len(steps)}", spans, text, "red" if failed else "", is_crowd=True)
+    name = "⇄ invocations" if steps[0].name == INVOCATION else steps[0].name
+    return Row(f"{name} ×{len(steps)}", spans, text, "red" if failed else "", is_crowd=True)
 
 
 def _end_lines(timeline: Timeline, head: Head | None, columns: int, paint: Paint) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from stepwell.cli.console import Paint, clip, short_ms
+from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import (
     AttemptFailed,
     ContinuedAsNew,
@@ -168,7 +169,8 @@ def wait_text(head: Head, wait: Wait, *, token: str = "") -> str:
         case "start":
             return f"starts at {_moment(wait.until)}"
         case "retry":
-            return f"tries {wait.name} again later"
+            is_worker = wait.name.startswith(f"{INVOCATION}[")
+            return "asks its worker again later" if is_worker else f"tries {wait.name} again later"
         case _:
             return f"waits for a timer ({wait.name})"
 
