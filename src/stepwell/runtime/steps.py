@@ -131,8 +131,10 @@ class RunningStep:
         "_last_progress_at",
         "_noted",
         "_progress",
+        "_saving",
         "_sent",
         "_streams",
+        "_unsaved",
         "command",
         "is_cancelled",
         "loop",
@@ -152,6 +154,8 @@ class RunningStep:
         self._streams: dict[str, StreamWriter] = {}
         self._sent: dict[str, int] = {}
         self._noted: list[Entry] = []
+        self._unsaved = 0
+        self._saving: asyncio.Task[None] | None = None
         self.is_cancelled = False
         self.loop = asyncio.get_running_loop()
         # Not loop.create_task(), which costs as much again.
@@ -257,14 +261,18 @@ class RunningStep:
 
     def note(self, entry: StepCompleted | StepFailed) -> None:
         """Journal this with the step's own outcome, or before."""
-        self._noted.append(entry)
+        if self.task is not None:
+            self._noted.append(entry)
 
     def save_notes(self) -> None:
-        """Journal what has been noted so far."""
-        if self._noted and not self.is_cancelled:
-            *before, last = self._noted
-            self._noted = []
-            self.owner.arrive(last, self.runner.clock.now(), before=before)
+        """Journal what has been noted so far, when the chunks that were written before are in their streams. Of an
+        attempt that is over, this does nothing, nor do the others."""
+        if not self._streams:
+            self._save(len(self._noted))
+        else:
+            self._unsaved = len(self._noted)
+            if self._saving is None and self._unsaved and self.task is not None:
+                self._saving = self.loop.create_task(self._save_flushed())
 
     def write(self, stream: str, *, source: str, attempt: int, k: int, value: Raw, record: Raw = NULL) -> None:
         """Queue a chunk of which the caller knows who sent it; all are written before the result is.
@@ -275,6 +283,25 @@ class RunningStep:
             era, base = f"{self.id}.{self.command.attempt}", self.owner.base
             chunk = Chunk(value=value, source=source, attempt=attempt, era=era, k=k, base=base, record=record)
             self._writer(stream).put(chunk)
+
+    def _save(self, count: int) -> None:
+        """Journal the first so many notes."""
+        if count and not self.is_cancelled and self.task is not None:
+            *before, last = self._noted[:count]
+            del self._noted[:count]
+            self._unsaved -= min(count, self._unsaved)
+            self.owner.arrive(last, self.runner.clock.now(), before=before)
+
+    async def _save_flushed(self) -> None:
+        try:
+            while count := self._unsaved:
+                self._unsaved = 0
+                await self._flush()
+                self._save(count)
+        except BackendError:
+            pass  # who saves next, or the end of the attempt, tries again
+        finally:
+            self._saving = None
 
     # --- the attempt
 
@@ -303,6 +330,7 @@ class RunningStep:
             now = clock.now()
             if not self.is_cancelled or isinstance(error, _Overdue):
                 entry = self._failed(error, now)
+                await self._flush_noted()
         finally:
             self._over(entry)
         if entry is not None and not self.is_cancelled:
@@ -316,6 +344,8 @@ class RunningStep:
             self.runner.telemetry.attempt_ended(owner.run, owner.base, self.command, heard, now)
         leave_step()
         self.task = None
+        if self._saving is not None:
+            self._saving.cancel()
         self.owner.step_ended(self)
 
     async def _call(self, bound: BoundStep) -> Any:
@@ -428,6 +458,14 @@ class RunningStep:
     def _report(self, entry: Entry, now: int) -> None:
         if not self.is_cancelled:
             self.owner.arrive(entry, now)
+
+    async def _flush_noted(self) -> None:
+        """What an attempt that failed has noted is journaled, so its chunks must be durable, too."""
+        if self._noted and self._streams:
+            try:
+                await self._flush()
+            except BackendError:
+                self._noted.clear()
 
     async def _flush(self) -> None:
         for writer in self._streams.values():
