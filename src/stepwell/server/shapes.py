@@ -12,6 +12,7 @@ from stepwell.formats.voyant import LABELS
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head, Status
 from stepwell.runtime.presence import WorkerInfo
+from stepwell.runtime.remote.targets import TargetState
 from stepwell.runtime.runs import Runs
 from stepwell.server.showing import opened_payload
 
@@ -218,6 +219,12 @@ class WorkerList(Struct, frozen=True, kw_only=True):
     """The workers that announce themselves."""
 
     workers: tuple[WorkerInfo, ...]
+
+
+class TargetList(Struct, frozen=True, kw_only=True):
+    """The step workers elsewhere that this process asks, and how it finds them."""
+
+    targets: tuple[TargetState, ...]
 
 
 class Published(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from stepwell.server.shapes import (
     Published,
     QueueList,
     QueueShape,
+    TargetList,
     WorkerList,
     WorkflowList,
     WorkflowShape,
@@ -88,6 +89,13 @@ async def workers(call: Call) -> Answer:
     return Answer(body=WorkerList(workers=tuple(await present_workers(call.app.backend))))
 
 
+async def targets(call: Call) -> Answer:
+    """The workers elsewhere, those of other namespaces left out."""
+    namespace, states = call.app.namespace, call.app.targets.states()
+    shown = (state for state in states if not (namespace and state.namespaces) or namespace in state.namespaces)
+    return Answer(body=TargetList(targets=tuple(shown)))
+
+
 async def publish(call: Call) -> Answer:
     """To whoever waits for the event, and whoever comes to wait for it."""
     name = call.path["event"]
@@ -131,6 +139,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         scope="read",
         summary="The workers that are alive.",
         answers={200: WorkerList},
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/targets",
+        handler=targets,
+        scope="admin",
+        summary="The step workers elsewhere that this process asks, and how it finds them.",
+        answers={200: TargetList},
     ),
     Endpoint(
         method="POST",
