@@ -35,7 +35,7 @@ from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId
 
 _LONGEST_MS = 100 * 365 * 86_400_000
-_OWN_TIMER = "timer:"
+_OWN_TIMERS = ("timer:", "sleep:", "retry:")
 """How the waits begin that our own workers see to the end by themselves."""
 _TYPES_MAX = 20
 _TEXT_MAX = 8192
@@ -163,7 +163,7 @@ class Intake:
         """Waits that the worker itself saw to the end: those for times within the invocation, and no others."""
         found = _new(journal.waitpoints_resolved, self._sent.waitpoints_resolved)
         for id, raw in found.items():
-            if not id.startswith(_OWN_TIMER) or read_resolution(raw).kind != "DATETIME":
+            if not id.startswith(_OWN_TIMERS) or read_resolution(raw).kind != "DATETIME":
                 raise WireFault(f"journal.waitpointsResolved: {id!r:.100} is over, which nobody told this worker")
         return found
 
