@@ -16,6 +16,7 @@ from msgspec import UNSET, Raw
 
 from stepwell.authoring.context import _MISSING, ChildHandle, Context, ParentEnd
 from stepwell.authoring.hooks import Each, Hook, HookKeywords
+from stepwell.authoring.info import RunInfo, members, moment
 from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.metadata import Metadata
 from stepwell.authoring.registry import Registry
@@ -32,8 +33,10 @@ from stepwell.engine.worker.random import WireRandom
 from stepwell.engine.worker.verdicts import Undone
 from stepwell.errors import CodecError, DefinitionError
 from stepwell.formats.voyant.invocations import StepRequest
+from stepwell.formats.voyant.labels import tag_map
 from stepwell.model.durations import Duration, duration_ms
 from stepwell.model.failures import NULL
+from stepwell.model.ids import RunId
 from stepwell.model.metadata import MetadataOp
 
 T = TypeVar("T")
@@ -52,6 +55,28 @@ class WireContext(Context):
         self.program = program
         self.request = request
         self.doors = doors
+
+    @property
+    def info(self) -> RunInfo:
+        """What the orchestrator says of the run. Of those above, it says which one started this one, or nothing."""
+        if self._info is None:
+            request, meta = self.request, self.request.run_meta
+            trigger = members(meta.triggered_by)
+            parent = trigger.get("parentRunId") if trigger.get("kind") == "parent" else None
+            self._info = RunInfo(
+                id=self.run_id,
+                workflow=request.workflow_id,
+                version=request.workflow_version,
+                started_at=moment(int(meta.started_at)),
+                attempt=meta.attempt,
+                number=meta.number,
+                tags=tag_map(meta.tags),
+                environment=request.environment,
+                tenant=members(request.tenant_meta),
+                triggered_by=trigger,
+                parent=RunId(parent) if isinstance(parent, str) else None,
+            )
+        return self._info
 
     @property
     def metadata(self) -> Metadata:
