@@ -393,3 +393,23 @@ def test_a_worker_that_was_closed_may_be_opened_again() -> None:
         return outputs
 
     assert run(test()) == [[True, True, True]] * 2
+
+
+@step
+async def marked(name: str) -> dict[str, str]:
+    return {name: "x"}
+
+
+@workflow
+async def marking(ctx: Context) -> list[dict[str, str]]:
+    return [await marked(name) for name in ("$raw", "$blob", "$sealed", "$deflate")]
+
+
+def test_values_that_look_like_payloads_of_ours_come_back_as_they_were() -> None:
+    async def test() -> list[Any]:
+        worker = app_of(marking).step_worker()
+        _, first = await ask(worker, request("marking"))
+        _, again = await ask(worker, request("marking", journal=first["journal"], invocationCount=2))
+        return [first["output"], again["output"]]
+
+    assert run(test()) == [[{name: "x"} for name in ("$raw", "$blob", "$sealed", "$deflate")]] * 2

@@ -15,6 +15,7 @@ from stepwell.authoring.wire.context import WireContext
 from stepwell.authoring.wire.doors import Doors
 from stepwell.authoring.wire.errors import restored
 from stepwell.authoring.workflows import Workflow
+from stepwell.codec import Codec
 from stepwell.engine.function import FunctionProgram
 from stepwell.engine.program import Origin
 from stepwell.engine.worker.journal import Delayed, KnownStep, KnownWait, Slice
@@ -43,7 +44,7 @@ def open_session(
     `CodecError` if the journal cannot be read; `ActivationError` if the code cannot be driven.
     """
     try:
-        slice = slice_of(request.journal)
+        slice = slice_of(request.journal, registry.codec)
     except WireFault as fault:
         raise CodecError(f"the journal: {fault}") from None
     started_at = int(request.run_meta.started_at)
@@ -57,9 +58,9 @@ def open_session(
     return session
 
 
-def slice_of(journal: WireJournal) -> Slice:
+def slice_of(journal: WireJournal, codec: Codec) -> Slice:
     """What a body needs of a journal. `WireFault`."""
-    steps = [_known_step(id, raw) for id, raw in journal.step_results.items()]
+    steps = [_known_step(id, raw, codec) for id, raw in journal.step_results.items()]
     waits = [_known_wait(id, raw) for id, raw in journal.waitpoints_resolved.items()]
     sent: dict[str, int] = _member(journal, SENT, dict[str, int]) or {}
     ends = msgspec.json.decode(msgspec.json.encode(journal.streams_completed), type=dict[str, _StreamEnd])
@@ -86,12 +87,13 @@ def _member(journal: WireJournal, name: str, type: Any) -> Any:
         raise WireFault(f"journal.{name}: {error}") from None
 
 
-def _known_step(id: str, raw: Raw) -> KnownStep:
+def _known_step(id: str, raw: Raw, codec: Codec) -> KnownStep:
     step = read_step(raw, f"journal.stepResults.{id}")
     command, attempt = CommandId(id), max(1, step.attempt)
     entry: StepCompleted | StepFailed
     if step.status == "ok":
-        entry = StepCompleted(id=command, value=NULL if step.output is UNSET else step.output, attempt=attempt)
+        value = NULL if step.output is UNSET else codec.sealed(bytes(step.output))
+        entry = StepCompleted(id=command, value=value, attempt=attempt)
     else:
         entry = StepFailed(id=command, failure=restored(step.error, step=id, attempts=attempt), attempt=attempt)
     return KnownStep(
