@@ -111,7 +111,7 @@ def test_w_03_what_is_wrong_for_good_fails_at_once_with_the_same_code_and_words(
 
 def test_w_03_a_dead_target_is_left_alone_by_all_runs_and_others_are_not() -> None:
     dead, well = Worker(pay=pay), Worker(ship=pay)
-    dead.always_lies = refusing(500)
+    dead.always_lies = lambda *_: (500, {}, b"")
     with StepwellTest(targets=[dead.target(name="dead"), well.target(name="well")]) as test:
 
         async def main() -> None:
@@ -122,7 +122,7 @@ def test_w_03_a_dead_target_is_left_alone_by_all_runs_and_others_are_not() -> No
             )  # 5 in a row open it, with what was under way; 20 runs would have tried 80 times
             state = {state.label: state for state in test.app.targets.states()}
             assert (state["dead"].circuit, state["well"].circuit) == ("open", "closed")
-            assert state["dead"].last_error == "boom (target dead)"
+            assert state["dead"].last_error == "handler returned HTTP 500 (target dead)"
             assert await (await test.app.start("ship")).result() == "paid"
             dead.always_lies = None
             assert [await run.result() for run in runs] == ["paid"] * 20
@@ -131,9 +131,10 @@ def test_w_03_a_dead_target_is_left_alone_by_all_runs_and_others_are_not() -> No
         test.drive(main())
 
 
-def test_w_03_a_busy_worker_is_not_taken_for_a_dead_one() -> None:
+@pytest.mark.parametrize("lie", [refusing(503, **{"retry-after": "1"}), refusing(500)], ids=["busy", "one body"])
+def test_w_03_a_worker_that_is_busy_or_cannot_run_one_body_is_not_taken_for_a_dead_one(lie: Any) -> None:
     worker = Worker(pay=pay)
-    worker.lies = [refusing(503, **{"retry-after": "1"})] * 8
+    worker.lies = [lie] * 8
     with StepwellTest(targets=[worker.target()]) as test:
 
         async def main() -> None:

@@ -7,8 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.remotes import InvocationHost
@@ -24,7 +23,7 @@ from stepwell.ports import Clock
 from stepwell.runtime.client import Client
 from stepwell.runtime.remote.answers import Intake
 from stepwell.runtime.remote.circuits import Circuit
-from stepwell.runtime.remote.faults import is_down, message_of, non_json, refused, worded
+from stepwell.runtime.remote.faults import is_json, is_up, message_of, non_json, refused, worded
 from stepwell.runtime.remote.labels import LabelCache
 from stepwell.runtime.remote.links import Link
 from stepwell.runtime.remote.sending import Patience, Reply, Sent, TooLarge, Unreachable
@@ -132,8 +131,7 @@ class Dispatcher:
             case _NoResult(reply=reply, body=body):
                 message = message_of(reply, body, asked.link.sender.no_envelope)
                 error = refused(label, reply, message, attempt=asked.around.attempt, now_ms=now)
-                is_busy = reply.status == 503 and not is_down(reply.status, reply.headers)
-                return error, None if is_busy else not is_down(reply.status, reply.headers)
+                return error, is_up(reply, body)
             case _NotJson():
                 return WorkerError(worded(non_json(200), label)), True
             case WireFault() | TooLarge():
@@ -203,9 +201,7 @@ async def _outcome(data: bytes) -> Outcome:
     try:
         return read_outcome(data) if len(data) < _LARGE else await asyncio.to_thread(read_outcome, data)
     except WireFault as fault:
-        try:
-            msgspec.json.decode(data, type=Raw)
-        except msgspec.DecodeError:
+        if not is_json(data):
             raise _NotJson(str(fault)) from None
         raise
 

@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from stepwell.errors import WorkerError, WorkerRefusedError
 from stepwell.runtime.remote.sending import Reply
@@ -15,11 +16,19 @@ _WAIT_MAX_MS = 3_600_000
 """The longest that a worker may make us wait."""
 _PATIENCE_MAX_MS = 300_000
 _TEXT_MAX = 2000
+_OF_ONE_RUN = ("executor_error", "deadline_exceeded")
 
 
-def is_down(status: int, headers: Any) -> bool:
-    """Whether an answer says that the target is not well. One that says when to come again is only busy."""
-    return status >= 500 and not (status == 503 and "retry-after" in headers)
+def is_up(reply: Reply, body: bytes) -> bool | None:
+    """What an answer that is no result says of its target: True, it is well; False, it is not; None, neither.
+
+    A worker that says when to come again is only busy; and one that cannot run this body can perhaps run others.
+    """
+    if reply.status < 500:
+        return True
+    if reply.status == 503 and "retry-after" in reply.headers:
+        return None
+    return None if _envelope(body).get("error") in _OF_ONE_RUN else False
 
 
 def is_mendable(status: int) -> bool:
@@ -30,15 +39,34 @@ def is_mendable(status: int) -> bool:
 
 def message_of(reply: Reply, body: bytes, no_envelope: str) -> str:
     """What an answer that is no result says of itself."""
+    value = _envelope(body)
+    if isinstance(value.get("error"), str) and isinstance(value.get("message"), str):
+        text: str = value["message"]
+        return text[:_TEXT_MAX]
+    is_function = no_envelope.startswith("handler")  # which need not have a body
+    return (
+        no_envelope.format(status=reply.status)
+        if is_json(body) or (is_function and not body)
+        else non_json(reply.status)
+    )
+
+
+def is_json(body: bytes) -> bool:
+    """Whether an answer is JSON at all."""
+    try:
+        msgspec.json.decode(body, type=Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _envelope(body: bytes) -> dict[str, Any]:
+    """The members of an error, if that is what the body is."""
     try:
         value = msgspec.json.decode(body)
     except msgspec.DecodeError:
-        is_function = no_envelope.startswith("handler")  # which need not have a body
-        return no_envelope.format(status=reply.status) if is_function and not body else non_json(reply.status)
-    if isinstance(value, dict) and isinstance(value.get("error"), str) and isinstance(value.get("message"), str):
-        text: str = value["message"]
-        return text[:_TEXT_MAX]
-    return no_envelope.format(status=reply.status)
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def non_json(status: int) -> str:
