@@ -100,7 +100,7 @@ class Wire:
             if session.is_idle or len(entries) >= at_most:
                 return entries
             due = session.next_due()
-            if due is not None and due <= self.now + step_ms:
+            if due is not None and (due <= self.now + step_ms or not running):
                 self.now = max(self.now, due)
                 session.tick(self.now)
                 continue

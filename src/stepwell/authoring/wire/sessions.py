@@ -100,17 +100,21 @@ def _known_step(id: str, raw: Raw, codec: Codec) -> KnownStep:
         id=id,
         entry=entry,
         at=int(step.finished_at),
-        after=_fitting(step.rest, "after", int),
-        patches=tuple(_fitting(step.rest, PATCHES, list[str]) or ()),
+        after=_fitting(step.rest, "after", _number),
+        patches=_fitting(step.rest, PATCHES, _names) or (),
     )
 
 
-def _fitting(rest: Mapping[str, Raw], name: str, type: Any) -> Any:
+def _fitting(rest: Mapping[str, Raw], name: str, decoder: msgspec.json.Decoder[Any]) -> Any:
     """A member that only we write; of another worker, it may be anything."""
     try:
-        return msgspec.json.decode(rest[name], type=type) if name in rest else None
+        return decoder.decode(rest[name]) if name in rest else None
     except msgspec.DecodeError:
         return None
+
+
+_number = msgspec.json.Decoder(int)
+_names = msgspec.json.Decoder(tuple[str, ...])
 
 
 def _known_wait(id: str, raw: Raw) -> KnownWait:

@@ -107,13 +107,13 @@ class Session:
     # --- time
 
     def next_due(self) -> int | None:
-        """When to call `tick`; None: no time matters, because no step runs, or nothing is due."""
-        return min((item.due for item in self._times()), default=None) if self.running else None
+        """When to call `tick`; None: no time matters, because all that is left is the orchestrator's."""
+        return min((item.due for item in self._times()), default=None) if self._has_time else None
 
     def tick(self, now: int) -> None:
-        """Let fire what is due while steps run."""
+        """Let fire what is due while steps run, or while a cancelled body cleans up."""
         self._now = max(now, self._now)
-        while self.running:
+        while self._has_time:
             first = min(self._times(), default=None)
             if first is None or first.due > self._now:
                 return
@@ -136,8 +136,9 @@ class Session:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no step runs: then the body is over, or only the orchestrator can move it."""
-        return not self.running
+        """Whether no step runs: then the body is over, or only the orchestrator can move it. Nobody invokes a cancelled
+        body again, so what it waits for while it cleans up is over when its time is."""
+        return not self.running and self.next_due() is None
 
     @property
     def is_cancelled(self) -> bool:
@@ -265,6 +266,10 @@ class Session:
         return max(at, self._program.now_ms)
 
     # --- time
+
+    @property
+    def _has_time(self) -> bool:
+        return self.running > 0 or (self.is_cancelled and self._program.outcome is None)
 
     def _park(self, command: StepCommand, delayed: Delayed) -> None:
         self._parked[command.id] = _Parked(command, delayed, self._program.desk.place())
