@@ -11,7 +11,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from stepwell import Blueprint, Context, DefinitionError, NodeContext, Secret, Stepwell, step, workflow
+from stepwell import (
+    Blueprint,
+    Context,
+    DefinitionError,
+    NodeContext,
+    NotInWorkflowError,
+    Secret,
+    Stepwell,
+    Target,
+    current_step,
+    step,
+    workflow,
+)
 from stepwell.formats.voyant.signing import SignedRequest, sign_v2
 from stepwell.runtime.stepworker import StepWorker
 from stepwell.testing.virtual import VirtualClock
@@ -254,6 +266,38 @@ def test_a_body_that_comes_too_slowly_is_refused() -> None:
     assert (exchange.status, exchange.error) == (408, "request_timeout")
 
 
+def test_who_signs_nothing_is_not_listened_to() -> None:
+    async def test() -> Exchange:
+        exchange = Exchange(worker(secret="s3cret"))
+        await exchange.task
+        return exchange
+
+    exchange = run(test())
+    assert (exchange.status, exchange.error) == (401, "unauthorized")
+
+
+def test_bodies_that_come_at_the_same_time_are_bounded_together() -> None:
+    async def test() -> list[int]:
+        served = worker(max_body=100)
+        exchanges = [Exchange(served) for _ in range(5)]
+        for exchange in exchanges:
+            exchange.give(bytes(90), more=True)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        first = [exchange.status for exchange in exchanges]
+        for exchange in exchanges:
+            exchange.leave()
+            await exchange.task
+        return first
+
+    assert run(test()) == [0, 0, 0, 0, 503]
+
+
+def test_a_large_body_is_read_beside_the_loop() -> None:
+    status, _ = run(ask(worker(), request(tenantMeta={"x": "y" * 2_000_000})))
+    assert status == 200
+
+
 def test_a_client_that_leaves_before_its_body_was_read_gets_nothing() -> None:
     async def test() -> Exchange:
         exchange = Exchange(worker())
@@ -384,6 +428,23 @@ def test_each_event_loop_has_the_lifespan_for_itself() -> None:
     served = app_of(greeting, lifespan=lifespan_of(told)).step_worker()
     assert [run(ask(served, request()))[0] for _ in range(2)] == [200, 200]
     assert told.count("in") == 2
+
+
+@workflow
+async def within(ctx: Context) -> str:
+    try:
+        return current_step().id
+    except NotInWorkflowError:
+        return "no step"
+
+
+def test_an_invocation_is_not_within_the_step_that_asks_for_it() -> None:
+    async def main() -> Any:
+        target = Target(app_of(within).step_worker(), workflows=["within"])
+        async with Stepwell("memory://", targets=[target]) as app:
+            return await (await app.start("within")).result()
+
+    assert run(main()) == "no step"
 
 
 def test_an_app_that_is_open_shares_what_its_lifespan_gave() -> None:

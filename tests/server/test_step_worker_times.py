@@ -111,3 +111,10 @@ def test_a_call_that_is_cancelled_stops_the_steps() -> None:
 
     virtually(test(), clock)
     assert told == [("cancelled", 30, True)]
+
+
+def test_a_deadline_that_has_passed_before_it_began_speaks_of_clocks() -> None:
+    clock = VirtualClock()
+    status, body = served(clock, request("parallel", deadline=clock.now() - 1), parallel)
+    assert (status, body["error"]) == (504, "deadline_exceeded")
+    assert "do the clocks of the two differ?" in body["message"]

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from stepwell.formats.voyant.invocations import Refused
-from stepwell.runtime.stepworker.door import Door, reply_to, too_large, too_slow
+from stepwell.runtime.stepworker.door import Door, reply_to, too_slow
 from stepwell.runtime.stepworker.lines import Lines
 from stepwell.runtime.stepworker.replies import PATH, Asked, Reply
 
@@ -99,19 +99,18 @@ class AsgiStepWorker:
 
     async def _body(self, receive: Receive) -> bytes | None:
         """None: who asked has gone."""
-        options, chunks, size = self._door.options, list[bytes](), 0
+        options, chunks = self._door.options, list[bytes]()
         try:
-            async with asyncio.timeout(options.body_timeout_ms / 1000):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > options.max_body:
-                        raise too_large(options)
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
+            with self._door.reading() as came:
+                async with asyncio.timeout(options.body_timeout_ms / 1000):
+                    while True:
+                        message = await receive()
+                        if message["type"] == "http.disconnect":
+                            return None
+                        chunks.append(message.get("body", b""))
+                        came(len(chunks[-1]))
+                        if not message.get("more_body", False):
+                            return b"".join(chunks)
         except TimeoutError:
             raise too_slow(options) from None
 

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
+from stepwell.authoring.running import leave_step
 from stepwell.authoring.wire.doors import Doors
 from stepwell.authoring.wire.sessions import open_session
 from stepwell.authoring.workflows import Workflow
@@ -39,6 +41,10 @@ LOCAL = "local"
 _RETRY_AFTER = "1"
 _EARLY = 2
 """So many times as many requests as may be worked on may be read at a time."""
+_BODIES = 4
+"""All that is being read may be so many times as large as one body may be: who sends it has not been checked yet."""
+_LARGE = 2**20
+"""Bodies from this size on are decoded in a thread, so that the loop goes on."""
 _log = logging.getLogger("stepwell.step_worker")
 
 
@@ -52,6 +58,7 @@ class Door:
         self._guard = Guard(bench.options, bench.clock)
         self._prepare: Callable[[], None] | None = prepare
         self._entered = 0
+        self._reading = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_draining = False
 
@@ -97,11 +104,31 @@ class Door:
         """What can be said before the body is read. `Refused`."""
         if asked.method != "POST":
             raise Refused(405, "method_not_allowed", f"a step worker takes POST, not {asked.method:.20}")
+        self._guard.check_head(asked)
         length = asked.header("content-length")
         if length.isascii() and length.isdecimal() and int(length[:20]) > self.options.max_body:
             raise too_large(self.options)
         if self._entered > _EARLY * self.options.concurrency:
             raise self._busy()
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[int], None]]:
+        """A body comes. To be called with the size of each piece: `Refused` if all bodies that come are too much."""
+        mine = 0
+
+        def came(size: int) -> None:
+            nonlocal mine
+            mine += size
+            self._reading += size
+            if mine > self.options.max_body:
+                raise too_large(self.options)
+            if self._reading > _BODIES * self.options.max_body:
+                raise self._busy()
+
+        try:
+            yield came
+        finally:
+            self._reading -= mine
 
     async def answer(self, asked: Asked) -> Reply:
         """The answer to a request that has been read."""
@@ -110,7 +137,8 @@ class Door:
             if len(asked.body) > self.options.max_body:
                 raise too_large(self.options)
             self._guard.check(asked)
-            request = read_request(asked.body)
+            large = len(asked.body) >= _LARGE
+            request = await asyncio.to_thread(read_request, asked.body) if large else read_request(asked.body)
             await self._ready(request)
             workflow = self._workflow_of(request)
             if self._is_draining or len(self._tasks) >= self.options.concurrency or self._has_no_threads():
@@ -144,10 +172,10 @@ class Door:
         takes_lines = "lines" in [word.strip() for word in asked.header(headers.ACCEPT).split(",")]
         if takes_lines:
             live = Live()
-            task = self._begun(self._opened(asked, request, workflow, live))
+            task = self._begun(asked, request, workflow, live)
             return Reply(200, dict(NDJSON), Lines(live, task, lambda error: _refusal_of(request, error).message))
         kept = Kept(is_ours=any(name.startswith(headers.OURS) for name in asked.headers), counts=_counts(request))
-        task = self._begun(self._opened(asked, request, workflow, kept))
+        task = self._begun(asked, request, workflow, kept)
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:  # who asked has gone
@@ -161,8 +189,15 @@ class Door:
             raise _refusal_of(request, error) from error
         return Reply(200, JSON | {headers.SPEAKS: ",".join(SPEAKS)}, outcome_bytes(task.result()))
 
-    def _begun(self, invocation: Invocation) -> asyncio.Task[Outcome]:
-        task = asyncio.get_running_loop().create_task(invocation.outcome(), name="stepwell-invocation")
+    def _begun(
+        self, asked: Asked, request: StepRequest, workflow: Workflow[Any, Any], outlet: Outlet
+    ) -> asyncio.Task[Outcome]:
+        # Who asks may be a step, of an orchestrator in this process: what happens here does not happen within it.
+        context = copy_context()
+        context.run(leave_step)
+        invocation = context.run(self._opened, asked, request, workflow, outlet)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(invocation.outcome(), name="stepwell-invocation", context=context)
         self._tasks.add(task)
 
         def over(task: asyncio.Task[Outcome]) -> None:
@@ -245,7 +280,7 @@ def _refusal_of(request: StepRequest, error: BaseException) -> Refused:
     """What to answer if the worker itself failed, and not the body."""
     where = f"run {request.run_id} of workflow {request.workflow_id}, invocation {request.invocation_count}"
     if isinstance(error, DeadlinePassed):
-        return Refused(504, "deadline_exceeded", f"{where}: its deadline has passed; what it did is lost")
+        return Refused(504, "deadline_exceeded", f"{where}: {error}")
     _log.error("%s cannot be carried out", where, exc_info=error)
     text = str(error) if isinstance(error, ActivationError) else f"{type(error).__name__}: {error}"
     return Refused(500, "executor_error", text)

@@ -23,6 +23,11 @@ class Guard:
         self._clock = clock
         self._nonces = Nonces()
 
+    def check_head(self, asked: Asked) -> None:
+        """Before the body is read: `Refused` 401 if there is no signature at all."""
+        if self._secrets and not asked.header(DISPATCH_AUTH):
+            raise Refused(401, "unauthorized", f"missing {DISPATCH_AUTH} header")
+
     def check(self, asked: Asked) -> None:
         """`Refused` 401."""
         if not self._secrets:

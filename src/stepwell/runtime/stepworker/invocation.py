@@ -74,6 +74,7 @@ class Invocation:
         self._retries: dict[CommandId, asyncio.TimerHandle] = {}
         self._arrived: deque[Entry] = deque()
         self._rung = asyncio.Event()
+        self._began_at = bench.clock.now()
 
     async def outcome(self) -> Outcome:
         """Go on until nothing can. `ActivationError`: the code cannot be driven; `DeadlinePassed`."""
@@ -189,7 +190,9 @@ class Invocation:
         now, beat_ms = self._bench.clock.now(), self._bench.options.beat_ms
         deadline = self._request.deadline
         if now >= deadline:
-            raise DeadlinePassed
+            began = self._began_at < deadline
+            cure = "" if began else " before it began: do the clocks of the two differ?"
+            raise DeadlinePassed(f"its deadline passed{cure}")
         due = self._session.next_due()
         until = min(deadline, now + beat_ms, deadline if due is None else due)
         try:
