@@ -455,8 +455,7 @@ class Activation:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        wake_at = self.driver.next_wake()
-        now = self.worker.clock.now()
+        wake_at, now = self.driver.next_wake(), self.worker.clock.now()
         if wake_at is not None and now < wake_at:
             self._set_timer(wake_at, now)
         elif self._in_flight is None:
