@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.house.conftest import ROOT, assert_none
 
 TABLE = ROOT / "docs" / "voyant.md"
-FILES = ("gaps", "defects", "surface")
+FILES = ("gaps", "defects", "surface", "remote", "remote_ends", "remote_resume", "remote_rows")
 WITHOUT_A_TEST = {"G-5"}
 """What there is nothing of yet."""
 CONCERNED = {
@@ -19,6 +19,15 @@ CONCERNED = {
     *("W-40", "W-41", "W-42", "W-45", "W-46", "W-49", "W-50"),
 }
 """What the run routes cannot do without."""
+EXECUTION = {
+    *("W-01", "W-02", "W-03", "W-04", "W-05", "W-06", "W-07"),
+    *("W-10", "W-11", "W-12", "W-13", "W-14", "W-15", "W-17", "W-19"),
+    *("W-20", "W-21", "W-22", "W-23", "W-25", "W-26"),
+    *("W-30", "W-31", "W-32", "W-33", "W-34", "W-35", "W-36", "W-38"),
+    *("W-43", "W-44", "W-47", "W-49"),
+}
+"""What runs in workers elsewhere cannot do without: all that concerns how they are carried out."""
+ELSEWHERE = "## The same for workers elsewhere"
 _ROW = re.compile(r"^\| ([GW]-\w+) \| .* \| (.*) \|$", re.MULTILINE)
 _NAME = re.compile(r"`([\w/]+)::(\w+)`")
 _POINT = re.compile(r"\b[GW]-\d+b?\b")
@@ -26,6 +35,11 @@ _POINT = re.compile(r"\b[GW]-\d+b?\b")
 
 def test_what_concerns_the_run_routes_has_a_row() -> None:
     assert_none(CONCERNED - {point for point, _ in _rows()})
+
+
+def test_what_concerns_execution_has_a_row_for_workers_elsewhere() -> None:
+    _, _, text = TABLE.read_text(encoding="utf-8").partition(ELSEWHERE)
+    assert_none(EXECUTION ^ {point for point, _ in _ROW.findall(text)})
 
 
 def test_each_row_names_a_test() -> None:
