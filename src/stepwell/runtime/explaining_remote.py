@@ -76,7 +76,7 @@ async def remote_case(
     targets = dispatcher.targets if isinstance(dispatcher, Dispatcher) else Targets()
     created = generation_start(frames[0][1])
     first = created if isinstance(created, Created) else created.created
-    version = first.version or (await labels_of_run(client, registry.codec, first)).version
+    version = first.version or labels_of_run(registry.codec, first).version
     target = targets.find(head.workflow, version, client.namespace)
     states = zip(targets, targets.states(), strict=True)
     return RemoteCase(

@@ -48,18 +48,6 @@ def labels_of(payload: Raw | None) -> Labels:
         return _NONE
 
 
-def inherited(own: Labels, parents: Labels) -> Labels:
-    """The labels of a child: what it was not given, it has from the run at the top."""
-    return Labels(
-        version=own.version or parents.version,
-        environment=parents.environment if own == Labels() else own.environment,
-        tenant=own.tenant if own.tenant != NULL else parents.tenant,
-        triggered_by=own.triggered_by,
-        key=own.key,
-        is_null=own.is_null,
-    )
-
-
 _decode = msgspec.json.Decoder(Labels).decode
 _NONE = Labels()
 

@@ -24,7 +24,7 @@ from stepwell.runtime.client import Client
 from stepwell.runtime.remote.answers import Intake
 from stepwell.runtime.remote.circuits import Circuit
 from stepwell.runtime.remote.faults import is_json, is_up, message_of, non_json, refused, worded
-from stepwell.runtime.remote.labels import LabelCache
+from stepwell.runtime.remote.labels import labels_of_run
 from stepwell.runtime.remote.links import Link
 from stepwell.runtime.remote.sending import Patience, Reply, Sent, TooLarge, Unreachable
 from stepwell.runtime.remote.slices import Around, headers_of, signed, step_request
@@ -51,12 +51,14 @@ class Dispatcher:
         self._registry = registry
         self._namespace = namespace
         self._clock: Clock = client.clock
-        self._labels = LabelCache(client, registry.codec)
 
     async def __call__(self, call: RemoteCall, host: InvocationHost) -> Answer:
         """One invocation."""
         created = call.journal.origin.created
-        labels = await self._labels.of(host.run_id, created)
+        try:
+            labels = labels_of_run(self._registry.codec, created)
+        except SealedError as error:
+            raise WorkerError(str(error)) from None
         target = self._target(created.workflow, created.version or labels.version)
         link = self.targets.link_to(target)
         if link.circuit.state(self._clock.now()) == "open":

@@ -42,14 +42,13 @@ _REASON_MAX = 500
 
 class Around(Struct, frozen=True, kw_only=True):
     """What an invocation is sent with, beside what the journal says. `deadline` (ms): when nobody waits for it any
-    more. `retries`: how often the run was started again."""
+    more."""
 
     namespace: str
     public_url: str
     labels: Labels
     attempt: int
     deadline: int
-    retries: int = 0
 
 
 def step_request(call: RemoteCall, journal: WireJournal, codec: Codec, around: Around) -> StepRequest:
@@ -67,7 +66,7 @@ def step_request(call: RemoteCall, journal: WireJournal, codec: Codec, around: A
         deadline=around.deadline,
         tenant_meta=labels.tenant if labels.tenant != NULL else _tenant(around.namespace),
         run_meta=RunMetaIn(
-            attempt=1 + around.retries,
+            attempt=1 + origin.retries,
             triggered_by=_triggered_by(created, labels),
             tags=tag_list(created.tags),
             started_at=max(origin.born_at, created.not_before),
