@@ -167,6 +167,59 @@ def test_a_step_that_ended_before_its_worker_died_is_not_run_again(secret: str |
     assert effects.count(3) >= 1
 
 
+class Cut(Connection):
+    """One that breaks once: after so many pieces of all answers together."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.left = pieces
+        self.told: list[str] = []
+
+    async def broken(self, lines: Lines, after: bytes) -> AsyncIterator[bytes]:
+        try:
+            async for piece in lines:
+                if self.left == 0:
+                    self.left = -1
+                    raise ConnectionResetError("the worker died")
+                self.left -= 1
+                yield piece
+        finally:
+            await lines.aclose()
+
+
+@step
+async def noted(n: int) -> int:
+    await asyncio.sleep(n)
+    effects.append(n)
+    return n
+
+
+@workflow
+async def racing(ctx: Context) -> list[Any]:
+    first = asyncio.ensure_future(noted(1))
+    second = asyncio.ensure_future(noted(3))
+    done, _ = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+    winner = done.pop().result()
+    await ctx.sleep("10m")
+    by = await ctx.receive(approval, timeout="1h", default="nobody")
+    return [winner, await second, by, await noted(2), [*await asyncio.gather(noted(4), noted(5))]]
+
+
+@pytest.mark.parametrize("pieces", range(16))
+def test_wherever_the_connection_breaks_the_result_is_the_same(pieces: int) -> None:
+    connection = Cut(pieces)
+    with StepwellTest(targets=[Target(connection, workflows=["racing"])]) as test:
+        connection.worker = worker_of(test)
+
+        async def main() -> None:
+            handle = await test.app.start("racing")
+            assert await handle.result() == [1, 3, "nobody", 2, [4, 5]]
+
+        test.drive(main())
+    assert {*effects} == {1, 2, 3, 4, 5}
+    assert len(effects) <= 6, "at most one step runs again, that which had ended when the connection broke"
+
+
 def test_a_cancelled_run_cleans_up_at_its_worker() -> None:
     connection = Connection()
     with StepwellTest(targets=[Target(connection, workflows=WORKFLOWS)]) as test:
