@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -27,9 +27,10 @@ _PREFIX = f"{INVOCATION}["
 
 
 def is_remote(registry: Registry, workflow: str, version: str, frames: Sequence[tuple[int, Frame]]) -> bool:
-    """Whether the body of a run lives elsewhere: this app says so, or the journal."""
-    definition = registry.find(workflow, version)
-    return isinstance(definition, RemoteWorkflow) or (definition is None and _has_invocations(frames))
+    """Whether the body of a run lives elsewhere: its journal says so, or, before anything was done, this app. The code
+    of a workflow may have moved since the run began."""
+    found = _ran_elsewhere(frame for _, frame in frames)
+    return isinstance(registry.find(workflow, version), RemoteWorkflow) if found is None else found
 
 
 def remote_view(
@@ -69,12 +70,17 @@ def last_generation(frames: Sequence[tuple[int, Frame]]) -> Sequence[tuple[int, 
     return frames
 
 
-def _has_invocations(frames: Sequence[tuple[int, Frame]]) -> bool:
-    return any(
-        isinstance(entry, StepCompleted | StepFailed | AttemptFailed) and entry.id.startswith(_PREFIX)
-        for _, frame in frames
-        for entry in frame.entries
-    )
+def _ran_elsewhere(frames: Iterable[Frame]) -> bool | None:
+    """Whether a worker elsewhere ran the first step, or was to be asked; None: there is no step."""
+    for frame in frames:
+        for entry in frame.entries:
+            if isinstance(entry, StepCompleted | StepFailed):
+                return bool(entry.via) or entry.id.startswith(_PREFIX)
+            if isinstance(entry, AttemptFailed):
+                return entry.id.startswith(_PREFIX)
+            if isinstance(entry, ContinuedAsNew) and (found := _ran_elsewhere(entry.history)) is not None:
+                return found
+    return None
 
 
 def _program(registry: Registry, origin: Origin) -> RemoteProgram:
