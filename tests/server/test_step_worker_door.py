@@ -293,6 +293,21 @@ def test_bodies_that_come_at_the_same_time_are_bounded_together() -> None:
     assert run(test()) == [0, 0, 0, 0, 503]
 
 
+def test_more_clients_than_can_be_listened_to_are_sent_away_at_once() -> None:
+    async def test() -> list[int]:
+        served = worker(concurrency=1)
+        exchanges = [Exchange(served) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        statuses = [exchange.status for exchange in exchanges]
+        for exchange in exchanges:
+            exchange.leave()
+            await exchange.task
+        return statuses
+
+    assert run(test()) == [0, 0, 503]
+
+
 def test_a_large_body_is_read_beside_the_loop() -> None:
     status, _ = run(ask(worker(), request(tenantMeta={"x": "y" * 2_000_000})))
     assert status == 200
@@ -387,6 +402,16 @@ def test_a_lifespan_that_cannot_be_entered_stops_the_server() -> None:
 
     messages = run(lifespan_messages(app_of(greeting, lifespan=broken).step_worker()))
     assert messages == ["lifespan.startup.failed"]
+
+
+def test_a_lifespan_that_cannot_be_left_is_told() -> None:
+    @contextlib.asynccontextmanager
+    async def broken() -> AsyncIterator[None]:
+        yield
+        raise ConnectionError("no database")
+
+    messages = run(lifespan_messages(app_of(greeting, lifespan=broken).step_worker()))
+    assert messages == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
 
 
 def test_the_first_request_enters_the_lifespan_where_nobody_has() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import Context, current_step, step, workflow
+from stepwell import Context, Retry, current_step, step, workflow
 from stepwell.testing.virtual import VirtualClock
 from tests.server.step_workers import Exchange, app_of, ask, encoded, request, served, virtually
 
@@ -118,3 +118,37 @@ def test_a_deadline_that_has_passed_before_it_began_speaks_of_clocks() -> None:
     status, body = served(clock, request("parallel", deadline=clock.now() - 1), parallel)
     assert (status, body["error"]) == (504, "deadline_exceeded")
     assert "do the clocks of the two differ?" in body["message"]
+
+
+@step(retry=Retry(attempts=5, first_delay="100ms", jitter=0))
+async def failing() -> None:
+    told.append(current_step().attempt)
+    raise ConnectionError
+
+
+@workflow
+async def impatient(ctx: Context) -> str:
+    try:
+        async with asyncio.timeout(0.05):
+            await failing()
+    except TimeoutError:
+        await work(1)
+        return "gave up"
+    return "never"
+
+
+def test_a_step_that_is_given_up_between_two_attempts_is_not_tried_again() -> None:
+    _, body = served(VirtualClock(), request("impatient"), impatient)
+    assert (body["output"], told) == ("gave up", [1])
+    assert list(body["journal"]["stepResults"]) == ["work"]
+
+
+@workflow
+async def trying(ctx: Context) -> None:
+    await failing()
+
+
+def test_an_invocation_that_is_stopped_between_two_attempts_makes_no_more() -> None:
+    clock = VirtualClock()
+    status, _ = served(clock, request("trying", deadline=clock.now() + 50), trying)
+    assert (status, told) == (504, [1])
