@@ -12,6 +12,9 @@ from stepwell.model.entries import Act, Intended, SendMetadata, StartChild, Subs
 from stepwell.model.ids import CommandId, RunId, child_run_id, keyed_run_id
 from stepwell.model.metadata import MetadataOp
 
+SUBSCRIBE = "subscribe."
+"""How the ids of subscriptions begin."""
+
 
 class Outside:
     """The acts of one generation, by command. Each is asked for once; `history` is what it replays."""
@@ -28,7 +31,7 @@ class Outside:
 
     def subscribe(self, event: str) -> None:
         """Make this run be found by the event's publishers."""
-        id = CommandId(f"subscribe.{event}")
+        id = CommandId(f"{SUBSCRIBE}{event}")
         if id not in self.acts:
             self._act(id, Subscribe(event=event, since=self._origin.born_at))
 

@@ -15,7 +15,9 @@ from msgspec import UNSET, Raw
 
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.remotes import InvocationHost
+from stepwell.engine.prefix import RUN_TIMEOUT
 from stepwell.engine.remote.calls import Answer, Change, ChildRequest, RemoteCall, WaitRequest
+from stepwell.engine.remote.outside import SUBSCRIBE
 from stepwell.formats.voyant.invocations import (
     ChildMeta,
     Outcome,
@@ -172,6 +174,10 @@ class Intake:
             id = wait.client_waitpoint_id
             if id in self._sent.waitpoints_resolved or id in resolved:
                 raise WireFault(f"waitpoints: {id!r:.100} is waited for, and over since before")
+            if id == RUN_TIMEOUT or id.startswith("@") or (wait.kind == "RUN" and id.startswith(SUBSCRIBE)):
+                raise WireFault(
+                    f"waitpoints: {id!r:.100}: this name is the run's own; choose another clientWaitpointId"
+                )
         return tuple(self._wait(wait) for wait in waits)
 
     def _wait(self, wait: WireWait) -> WaitRequest:
