@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,42 +21,57 @@ _WRITE_S = 60.0
 
 
 class HttpSender:
-    """Calls a URL."""
+    """Calls a URL.
+
+    There is a client for each connection: a pool of many looks at all of them several times in each call, which takes
+    longer than the call. How many there are is for those who call to limit.
+    """
 
     no_envelope = "tenant returned HTTP {status}"
 
-    def __init__(self, url: str, *, connect: float, concurrency: int, trust_env: bool) -> None:
+    def __init__(self, url: str, *, connect: float, trust_env: bool) -> None:
         self._url = httpx.URL(url)
         parts = urlsplit(url)
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=connect, write=_WRITE_S),
-            limits=httpx.Limits(
-                max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_S
-            ),
-            follow_redirects=False,
-            trust_env=trust_env,
-            headers={"accept-encoding": "identity", "user-agent": "stepwell"},
-        )
+        self._connect = connect
+        self._options: dict[str, Any] = {
+            "timeout": httpx.Timeout(None, connect=connect, write=_WRITE_S),
+            "limits": httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT_S),
+            "verify": httpx.create_ssl_context(trust_env=trust_env),
+            "follow_redirects": False,
+            "trust_env": trust_env,
+            "headers": {"accept-encoding": "identity", "user-agent": "stepwell"},
+        }
+        self._free: list[httpx.AsyncClient] = []
+        self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def send(self, call: Sent) -> AsyncIterator[Reply]:
         """Ask; an answer that is left before its end closes its connection."""
-        request = self._client.build_request(METHOD, self._url, content=call.body, headers=dict(call.headers))
+        client = self._free.pop() if self._free else httpx.AsyncClient(**self._options)
         try:
-            response = await self._client.send(request, stream=True)
-        except httpx.ConnectTimeout:
-            raise Unreachable(f"no connection within {self._client.timeout.connect:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise Unreachable(_text(error)) from error
-        try:
-            yield Reply(response.status_code, response.headers, _pieces(response))
+            request = client.build_request(METHOD, self._url, content=call.body, headers=dict(call.headers))
+            try:
+                response = await client.send(request, stream=True)
+            except httpx.ConnectTimeout:
+                raise Unreachable(f"no connection within {self._connect:g} s") from None
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                raise Unreachable(_text(error)) from error
+            try:
+                yield Reply(response.status_code, response.headers, _pieces(response))
+            finally:
+                await response.aclose()
         finally:
-            await response.aclose()
+            if self._is_closed:
+                await client.aclose()
+            else:
+                self._free.append(client)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        self._is_closed = True
+        while self._free:
+            await self._free.pop().aclose()
 
 
 async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -57,9 +57,7 @@ def _http(url: str, target: Target) -> Sender:
             raise
         text = "targets at URLs need httpx, which is not installed: pip install 'stepwell[remote]'"
         raise ModuleNotFoundError(text, name="httpx") from missing
-    sender: Sender = module.HttpSender(
-        url, connect=target.connect_ms / 1000, concurrency=target.concurrency, trust_env=target.trust_env
-    )
+    sender: Sender = module.HttpSender(url, connect=target.connect_ms / 1000, trust_env=target.trust_env)
     return sender
 
 
