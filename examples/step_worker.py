@@ -1,70 +1,69 @@
-"""A step worker in Python: an app without a database serves its workflows, and an orchestrator elsewhere drives them.
-
-Here both are in one process. Elsewhere the worker is `uvicorn module:worker`, or `stepwell step-worker module:app`.
-"""
+"""Workflows of ours that are driven from elsewhere: a step worker for an orchestrator that keeps the runs."""
 
 import asyncio
-from dataclasses import dataclass
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
-from stepwell import Context, RemoteWorkflow, Signal, Stepwell, Target, step, workflow
-
-SECRET = "both ends know it"
-charged: list[str] = []
-
-
-@dataclass
-class Order:
-    booking: str
-    total: int
+from stepwell import Context, Secret, Stepwell, Target, current_step, step, workflow
 
 
-@dataclass
-class Receipt:
-    booking: str
-    total: int
-    by: str
+class Bank:
+    """What steps need: there when the worker begins, and until it ends."""
+
+    def __init__(self) -> None:
+        self.charges: dict[str, int] = {}
+
+    async def charge(self, amount: int, key: str) -> str:
+        self.charges.setdefault(key, amount)
+        return f"receipt {len(self.charges)}"
 
 
-approve = Signal("approve", str)
+bank = Bank()
+
+
+@contextlib.asynccontextmanager
+async def lifespan() -> AsyncIterator[Bank]:
+    yield bank
 
 
 @step
-async def charge(order: Order) -> int:
-    charged.append(order.booking)
-    return order.total
+async def charge(amount: int) -> str:
+    here = current_step()
+    return await here.get(Bank).charge(amount, key=here.idempotency_key)
 
 
-@workflow(id="invoice.issue")
-async def issue(ctx: Context, order: Order) -> Receipt:
-    total = await charge(order)
-    ctx.metadata["phase"] = "charged"
-    by = await ctx.receive(approve, timeout="7d")  # nobody is here meanwhile: the orchestrator waits
-    return Receipt(order.booking, total, by)
+@workflow
+async def checkout(ctx: Context, amount: int) -> str:
+    receipt = await charge(amount)
+    await ctx.sleep("10ms")  # the orchestrator's timer: nothing is kept here meanwhile
+    return receipt
 
 
-# --- there: no database, no worker, only the code
-
-billing = Stepwell(include=[issue])
-worker = billing.step_worker(secret=SECRET)
-
-# --- here: the runs, and where their code is. The types may be left out; they are checked here, too
-
-Issue = RemoteWorkflow[Order, Receipt]("invoice.issue", input=Order, output=Receipt)
-target = Target(
-    worker, workflows=["invoice.issue"], secret=SECRET
-)  # elsewhere: Target("https://billing.example/step", ...)
+# The worker's side. `uvicorn orders:worker` serves it, and so does any other ASGI server.
+orders = Stepwell(include=[checkout], lifespan=lifespan, secrets={"wire": "s3cret"})
+worker = orders.step_worker(secret=Secret("wire"), require_v2=True)
 
 
+# Where there is no server, the worker is a function.
+async def on_event(event: dict[str, Any]) -> dict[str, Any]:
+    reply = await worker.handle(base64.b64decode(event["body"]), event["headers"], path=event["path"])
+    assert isinstance(reply.body, bytes)  # lines come only to those who ask for them
+    return {"statusCode": reply.status, "headers": reply.headers, "body": reply.body.decode()}
+
+
+# The orchestrator's side, which is another process: then `worker` is a URL.
 async def main() -> None:
-    async with Stepwell("memory://", include=[Issue], targets=[target]) as app:
-        run = await app.start(Issue, Order("bk_7", 120))
-        await run.send(approve, "Ada")
-        assert await run.result() == Receipt("bk_7", 120, "Ada")
-        assert charged == ["bk_7"]
-        assert await run.metadata() == {"phase": "charged"}
-        ids = [getattr(item, "id", "") for item in (await app.runs.timeline(run.id)).items]
-        assert "charge" in ids  # a step like any other, between the two invocations of the body
-    print(ids)
+    target = Target(worker, workflows=["checkout"], secret=Secret("wire"))
+    async with Stepwell("memory://", targets=[target], secrets={"wire": "s3cret"}) as app:
+        run = await app.start("checkout", 120)
+        assert await run.result() == "receipt 1"
+    assert [*bank.charges.values()] == [120]
+
+    unsigned = {"body": base64.b64encode(b"{}").decode(), "headers": {}, "path": "/"}
+    assert (await on_event(unsigned))["statusCode"] == 401
+    await worker.aclose()
 
 
 if __name__ == "__main__":
