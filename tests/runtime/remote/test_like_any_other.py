@@ -16,7 +16,6 @@ from stepwell import Codec, Context, Retry, RunError, Signal, Stepwell, workflow
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.cli.progress import wait_text
-from stepwell.engine.history import timeline
 from stepwell.engine.timeline import MessageItem, StepItem
 from stepwell.errors import WorkerError
 from stepwell.formats.voyant import RunView, run_record
@@ -479,8 +478,11 @@ def test_an_export_is_a_run_elsewhere() -> None:
         report = replay(data, RemoteWorkflow("pay"))
         assert (report.is_ok, [wait.name for wait in report.waits]) == (True, ["sleep:1"])
         copy = await it.app.runs.import_(data, id="copy")
-        loaded, frames = await it.app.client.journal(copy)
-        assert timeline(copy, frames).steps[0].id == "load"
-        assert loaded.head.workflow == "pay"
+        assert [step.id for step in (await it.app.runs.timeline(copy)).steps] == ["load", "@invocation[1]"]
+        await it.app.runs.resume(copy)
+        await it.test.sleep("61s")
+        await it.app.handle(copy).send(go, "ada")
+        assert await it.app.handle(copy).result() == DONE
+        assert it.effects == ["load", "book", "charge"]
 
     play(body)
