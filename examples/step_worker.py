@@ -61,7 +61,7 @@ async def main() -> None:
         assert await run.result() == "receipt 1"
     assert [*bank.charges.values()] == [120]
 
-    unsigned = {"body": base64.b64encode(b"{}").decode(), "headers": {}, "path": "/"}
+    unsigned: dict[str, Any] = {"body": base64.b64encode(b"{}").decode(), "headers": {}, "path": "/"}
     assert (await on_event(unsigned))["statusCode"] == 401
     await worker.aclose()
 
