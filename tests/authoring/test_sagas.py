@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -210,3 +211,56 @@ async def outside_of_a_block(ctx: Context) -> None:
 
 def test_without_a_block_nothing_is_undone(stepwell: StepwellTest) -> None:
     assert stepwell.run_sync(outside_of_a_block).steps == ["book"]
+
+
+@step
+async def hold(what: str) -> str:
+    return what
+
+
+undone: list[str] = []
+
+
+@hold.compensate
+async def let_go(result: str, what: str) -> None:
+    await asyncio.sleep(10)
+    undone.append(what)
+
+
+@step(retry=None)
+async def break_soon() -> None:
+    await asyncio.sleep(5)
+    raise Broken
+
+
+@workflow
+async def hasty(ctx: Context) -> None:
+    async def trip() -> None:
+        async with ctx.saga():
+            await hold("a")
+            await hold("b")
+            raise Broken
+
+    await asyncio.gather(trip(), break_soon(), return_exceptions=False)
+
+
+@workflow
+async def hastier(ctx: Context) -> None:
+    async def trip() -> None:
+        async with ctx.saga():
+            await hold("a")
+            await hold("b")
+            await look()
+            raise Broken
+
+    trips = asyncio.create_task(trip())
+    await break_soon()
+    await trips
+
+
+@pytest.mark.parametrize("flow", [hasty, hastier])
+def test_what_is_being_undone_when_the_body_ends_is_undone(stepwell: StepwellTest, flow: Any) -> None:
+    undone.clear()
+    stepwell.run_sync(flow)
+
+    assert undone == ["b", "a"]

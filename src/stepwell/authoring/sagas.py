@@ -75,7 +75,8 @@ class Saga:
 
     async def _run_one(self, undo: Undo) -> tuple[Exception | None, asyncio.CancelledError | None]:
         """Undo a step: what that failed with, and the cancel that came meanwhile."""
-        task = asyncio.ensure_future(undo.step(undo.result, *undo.args, **undo.kwargs))
+        task: Any = asyncio.ensure_future(undo.step(undo.result, *undo.args, **undo.kwargs))
+        task.is_kept = True
         cancelled = await _through(task)
         error = None if task.cancelled() else task.exception()
         return error if isinstance(error, Exception) else None, cancelled

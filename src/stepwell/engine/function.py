@@ -388,7 +388,8 @@ class FunctionProgram:
         """Tasks that are left when the body returns are cancelled, as by `asyncio.run`."""
         others = [task for task in self.loop.live_tasks() if task is not self._main]
         for task in others:
-            task.cancel()
+            if not task.is_kept:
+                task.cancel()
         while others:
             try:
                 _, rest = await asyncio.wait(others)

@@ -34,14 +34,16 @@ class _Newborn(asyncio.Task[Any]):
     There, small numbers would collide with those of all other loops, so for that moment it hashes by its address.
     """
 
-    __slots__ = ("_number", "context", "n")
+    __slots__ = ("_number", "context", "is_kept", "n")
     _number: int
     context: Context
+    is_kept: bool
     n: int
 
 
 class WorkflowTask(_Newborn):
-    """A task of a workflow loop: the `n`th, running in `context`. Its hash is as that of a `WorkflowFuture`."""
+    """A task of a workflow loop: the `n`th, running in `context`. Its hash is as that of a `WorkflowFuture`. One that
+    `is_kept` is not cancelled when the body ends, but waited for."""
 
     __slots__ = ()
 
@@ -66,4 +68,5 @@ def new_task(loop: asyncio.AbstractEventLoop, coro: Any, name: str, context: Con
     _unregister_task(task)
     task.__class__ = WorkflowTask
     task.context = context
+    task.is_kept = False
     return task  # type: ignore[no-any-return]
