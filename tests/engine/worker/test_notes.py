@@ -8,10 +8,8 @@ import pytest
 from msgspec import Raw
 from tests.engine.worker.driving import Wire
 
-from stepwell import Context, Signal, Stream, step, workflow
+from stepwell import Context, Stream, step, workflow
 from stepwell.formats.voyant.invocations import read_step
-
-approve = Signal("approve", str)
 
 
 @step

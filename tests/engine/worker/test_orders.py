@@ -36,7 +36,15 @@ class RandomWire(Wire):
         self.fail_rate = fail_rate
 
     def outcome_of(self, command: StepCommand) -> StepCompleted | StepFailed:
+        assert command.id not in self.journal.step_results, "it has been run, and that is known"
         return fate(command, self.fail_rate)
+
+    def cancel(self) -> Outcome:
+        """The run is cancelled. Workers may die meanwhile."""
+        for _ in range(self.choice.randrange(3)):
+            with closing(self.begin(cancel="enough")) as session:
+                self.keep(self.work(session, at_most=self.choice.randrange(3)))
+        return self.invoke(cancel="enough", step_ms=self.choice.choice([0, 7]), choose=self.choice.choice)
 
     def turn(self) -> None:
         """One invocation, which may die, after some of what it waits for has come."""
@@ -130,6 +138,25 @@ def test_any_split_into_invocations_ends_as_its_replay(seed: int) -> None:
     recorded = [id for id in wire.ran if id in outcome.journal.step_results]
     assert outcome.status in ("completed", "failed", "compensated", "compensation_failed")
     assert set(recorded) == set(outcome.journal.step_results)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**40))
+def test_a_cancel_at_any_time_undoes_each_step_at_most_once(seed: int) -> None:
+    choice = Random(seed)
+    plans = [["saga", choice.random() < 0.2, random_plan(choice, depth=2)] for _ in range(2)]
+    wire = RandomWire(["gather", *plans], choice)
+    for _ in range(choice.randrange(4)):
+        if wire.outcome is None or wire.outcome.status == "waiting":
+            wire.turn()
+
+    outcome = wire.cancel()
+
+    undone = [report["stepId"] for report in msgspec.json.decode(outcome.compensations)]
+    steps = outcome.journal.step_results
+    assert outcome.status == "cancelled"
+    assert len(undone) == len(set(undone)) == sum(id.startswith("unbook") for id in steps)
+    assert set(undone) <= set(steps)
 
 
 class Steady(Machine):

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from tests.engine.worker.driving import START, Wire, error_of, meta
 
-from stepwell import Context, Event, RunError, Signal, WorkflowRef, step, workflow
+from stepwell import (
+    Context,
+    DefinitionError,
+    Event,
+    HookRequest,
+    HookResponse,
+    RunError,
+    Secret,
+    Signal,
+    WorkflowRef,
+    step,
+    workflow,
+)
 from stepwell.authoring.wire.doors import Doors
 from stepwell.model.tokens import hook_key, is_genuine, parse_token
 
@@ -351,3 +363,67 @@ def test_chance_is_that_of_the_wire() -> None:
     wire.invoke()
 
     assert wire.result == [0.15522163663990796, "419977a4-fa0d-40ab-aa73-9dbcf3388574"]
+
+
+@workflow
+async def door(ctx: Context, options: dict[str, Any]) -> Any:
+    options = {name: Secret(value) if name == "signed_by" else value for name, value in options.items()}
+    hook = await ctx.create_hook(HookRequest, **options)
+    request = await hook
+    with pytest.raises(DefinitionError, match="cannot answer"):
+        hook.respond(request, HookResponse())
+    return [request.method, request.text()]
+
+
+def test_a_hook_may_take_the_request_itself() -> None:
+    wire = Wire(door, {})
+    wire.invoke()
+    wire.resolve("token:tok_1", {"method": "PUT", "text": "hello"}).invoke()
+
+    assert wire.result == ["PUT", "hello"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"respond": True}, "cannot answer the request"),
+        ({"signed_by": "wire"}, "nobody would check signatures"),
+        ({"token": "short"}, "a token has 8 characters or more"),
+        ({"tokn": "x"}, "has no option 'tokn'"),
+    ],
+)
+def test_a_hook_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
+    assert text in error_of(Wire(door, options).invoke())["message"]
+
+
+@workflow
+async def wrong(ctx: Context, what: str) -> None:
+    if what == "id":
+        await ctx.start(child, {}, id="mine")
+    elif what == "end":
+        await ctx.start(child, {}, on_parent_end="kill")  # type: ignore[arg-type]
+    elif what == "name":
+        print((await ctx.start(child, {})).id)
+    elif what == "source":
+        await ctx.receive("approve")  # type: ignore[call-overload]
+    else:
+        await ctx.sleep_until(datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("id", "the orchestrator names children"),
+        ("end", 'give "cancel" or "abandon"'),
+        ("name", "has no `id` of its children"),
+        ("source", "give a Signal or an Event"),
+        ("zone", "give a datetime with a time zone"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(what: str, text: str) -> None:
+    wire = Wire(wrong, what)
+    if wire.invoke().status == "waiting":
+        wire.resolve("invoke:child:1", 1).invoke()
+
+    assert wire.outcome is not None
+    assert text in error_of(wire.outcome)["message"]
