@@ -7,11 +7,13 @@ from typing import Any
 
 from stepwell.authoring.messages import Event, Signal
 from stepwell.authoring.workflows import WorkflowRef
+from stepwell.model.ids import RunId
 from stepwell.runtime.app import OnConflict, Stepwell
 from stepwell.runtime.handles import Handle
 from stepwell.testing.simulator.answers import answer
+from stepwell.testing.simulator.fleet import SimApp
 from stepwell.testing.simulator.graphs import blueprint_of, case_of
-from stepwell.testing.simulator.plans import EVENT, GRAPH, Graph, Plan
+from stepwell.testing.simulator.plans import AWAY, EVENT, GRAPH, Graph, Plan
 from stepwell.testing.simulator.playing import BIG, SHARED
 from stepwell.testing.simulator.scenarios import Action, RunScript
 
@@ -44,13 +46,20 @@ async def _answer(app: Stepwell, script: RunScript, action: Action, id: str) -> 
         await answer(app, script.id, script.plan, action.at, action.detail, id)
 
 
+def _complete(app: Stepwell, script: RunScript, _action: Action, id: str) -> Coroutine[Any, Any, Any]:
+    token = f"hook-{script.id}-1"
+    if script.workflow == AWAY and isinstance(app, SimApp):
+        token = app.elsewhere.tokens.get(RunId(script.id), token)
+    return app.complete(token, id, id=id)
+
+
 _ACTIONS: dict[str, _Do] = {
     "signal": lambda app, script, action, id: app.handle(script.id).send(Signal(action.detail, str), id, id=id),
     "large signal": lambda app, script, action, id: app.handle(script.id).send(
         Signal(action.detail, str), id + "x" * BIG, id=id
     ),
     "publish": lambda app, _script, _action, id: app.publish(NEWS, id, id=id),
-    "hook": lambda app, script, _, id: app.complete(f"hook-{script.id}-1", id, id=id),
+    "hook": _complete,
     "shared hook": lambda app, _script, _action, id: app.complete(SHARED, id, id=id),
     "cancel": _cancel,
     "terminate": lambda app, script, _, id: app.runs.terminate(script.id, "on purpose", request_id=id),

@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from stepwell.model.entries import Confirmed, ContinuedAsNew, Entry, Frame, Intended, Received, SendSignal, StartChild
+from stepwell.model.entries import (
+    Confirmed,
+    ContinuedAsNew,
+    Entry,
+    Frame,
+    Intended,
+    Received,
+    SendMetadata,
+    SendSignal,
+    StartChild,
+)
 from stepwell.model.ids import CommandId, RunId
 from stepwell.model.messages import ChildEnded
 
@@ -46,6 +56,8 @@ def debts(run: RunId, frames: Iterable[Frame]) -> Iterator[Debt]:
                     yield Debt(child, f"cancel:{run}.")
             case SendSignal(run=other):
                 yield Debt(other, f"signal:{run}.")
+            case SendMetadata(run=other):
+                yield Debt(other, f"metadata:{run}.")
             case _:
                 pass
 

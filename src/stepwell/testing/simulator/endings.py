@@ -17,13 +17,14 @@ from stepwell.model.messages import CancelRequested, TerminateRequested
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.reading import StreamChunk, read_stream
 from stepwell.runtime.replaying import replay_frames
+from stepwell.testing.simulator.counting import wrong_cleanup, wrong_counts, wrong_marks
 from stepwell.testing.simulator.fleet import Fleet
 from stepwell.testing.simulator.flowing import wrong_answers, wrong_course, wrong_end, wrong_nodes, wrong_steps
 from stepwell.testing.simulator.graphs import plan_in, relay
 from stepwell.testing.simulator.journals import REGISTRY, Journal
 from stepwell.testing.simulator.ledger import Ledger
-from stepwell.testing.simulator.oracle import fits_run, may_raise
-from stepwell.testing.simulator.plans import EVENT, GRAPH, Plan
+from stepwell.testing.simulator.oracle import fits_away, fits_run, may_raise
+from stepwell.testing.simulator.plans import AWAY, EVENT, GRAPH, Plan
 from stepwell.testing.simulator.playing import WORKFLOWS
 from stepwell.testing.simulator.sequences import wrong_order
 
@@ -80,6 +81,8 @@ class Endings:
             *_wrong_messages(ended, counts_events=not self._fleet.has_repeated),
             *_wrong_leftovers(journal, self._world, chunks),
             *_wrong_work(journal, work, self._ledger),
+            *wrong_counts(journal, self._world.runs[run].head, ended),
+            *wrong_cleanup(entries, ended),
         ):
             self._wrong(7, run, text)
         if entries[0].workflow == GRAPH:
@@ -170,6 +173,13 @@ def _wrong_value(created: Created, entries: list[Entry], ended: Ended) -> Iterat
             yield f"gives {value} instead of its input"
         return
     plan = _plan_of(bytes(created.input))
+    if created.workflow == AWAY:
+        if not fits_away(plan, value):
+            yield f"no execution without faults gives {value}"
+            return
+        yield from wrong_marks(value[1], entries)
+        yield from wrong_order(plan, entries, value[1])
+        return
     if created.forked_from is None and _is_old(value):
         yield "the body found itself to be old code"
     if not fits_run(plan, value):
@@ -196,7 +206,9 @@ def _got(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         if len(value) == 3 and value[0] == "got":
             yield f"{value[1]} {value[2]}"
-        elif value[:1] not in (["child"], ["told"]):  # what children got is theirs
+        elif value[:1] not in (["child"], ["told"], ["away"]) or isinstance(
+            value[-1], dict
+        ):  # what children got is theirs
             for item in value:
                 yield from _got(item)
 

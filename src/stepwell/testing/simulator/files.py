@@ -8,7 +8,28 @@ import msgspec
 from msgspec import Struct
 
 from stepwell.errors import DefinitionError
-from stepwell.testing.simulator.plans import GRAPH, Again, Child, Do, Graph, Map, Plan, Seq
+from stepwell.testing.simulator.plans import (
+    AWAY,
+    GRAPH,
+    UP,
+    Again,
+    Away,
+    Child,
+    Collect,
+    Do,
+    Gather,
+    Graph,
+    Limit,
+    Map,
+    Note,
+    Plan,
+    Race,
+    Saga,
+    Seq,
+    Sleep,
+    Try,
+    Wait,
+)
 from stepwell.testing.simulator.scenarios import Scenario
 
 _FEW_KILLS = 2
@@ -56,7 +77,8 @@ def _flaws(scenario: Scenario) -> Iterator[str]:
             yield f'the plan of {script.id} is no "graph", as its workflow says'
         if isinstance(script.plan, Again):
             yield f'the plan of {script.id}: "again" stands alone; put it last in a "seq"'
-        for text in _plan_flaws(script.plan, is_last=True):
+        flaws = away_flaws(script.plan) if script.workflow == AWAY else _plan_flaws(script.plan, is_last=True)
+        for text in flaws:
             yield f"the plan of {script.id}: {text}"
 
 
@@ -71,11 +93,41 @@ def _plan_flaws(plan: Plan, *, is_last: bool = False) -> Iterator[str]:
         yield "a map with no concurrency"
     if isinstance(plan, Do) and _FEW_KILLS < plan.kills < _ENDLESS_KILLS:
         yield f"a step that kills {plan.kills} workers: say at most {_FEW_KILLS}, or {_ENDLESS_KILLS} to have it dead"
+    if isinstance(plan, Note) and plan.to:
+        yield 'a "note" to another run: only a body elsewhere makes one'
+    if isinstance(plan, Away):
+        yield from away_flaws(plan.plan)
+        return
     for number, part in enumerate(parts, 1):
         ends = isinstance(plan, Child | Again) or (isinstance(plan, Seq) and is_last and number == len(parts))
         if isinstance(part, Again) and not (ends and isinstance(plan, Seq)):
             yield '"again" may only be the last of a "seq" that ends its run'
         yield from _plan_flaws(part, is_last=ends)
+
+
+def away_flaws(plan: Plan) -> Iterator[str]:
+    """What a body elsewhere cannot do."""
+    if isinstance(plan, Child | Away) and getattr(plan, "how", "await") in ("await", "abandon"):
+        yield from _plan_flaws(plan, is_last=True)
+        return
+    if not _is_possible_away(plan):
+        yield f"a body elsewhere cannot do {plan}"
+    if not parts_of(plan) and hasattr(plan, "plans"):
+        yield "a branch without parts"
+    for part in parts_of(plan):
+        yield from away_flaws(part)
+
+
+def _is_possible_away(plan: Plan) -> bool:
+    match plan:
+        case Note(key=key, to=to):
+            return to in ("parent", "root") if key == UP else not to
+        case Do(limit_ms=limit_ms, kills=kills):
+            return not limit_ms and kills <= _FEW_KILLS
+        case Wait(token=token):
+            return not token
+        case _:
+            return isinstance(plan, Sleep | Collect | Seq | Gather | Race | Limit | Try | Saga)
 
 
 def parts_of(plan: Plan) -> tuple[Plan, ...]:

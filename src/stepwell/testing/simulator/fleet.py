@@ -25,6 +25,7 @@ from stepwell.ports import Backend, Clock
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.options import WorkerOptions
 from stepwell.testing.faults import FaultyBackend, Policy
+from stepwell.testing.simulator.elsewhere import Elsewhere
 from stepwell.testing.simulator.journals import IGNORANT, REGISTRY
 from stepwell.testing.simulator.ledger import Ledger, forever
 from stepwell.testing.simulator.network import Network
@@ -60,13 +61,16 @@ class SimBackend(FaultyBackend):
 class SimApp(Stepwell):
     """An app of a simulated process."""
 
-    def __init__(self, backend: SimBackend, ledger: Ledger, registry: Registry, options: WorkerOptions) -> None:
+    def __init__(
+        self, backend: SimBackend, shared: tuple[Ledger, Elsewhere], registry: Registry, options: WorkerOptions
+    ) -> None:
         @contextlib.asynccontextmanager
-        async def lifespan() -> AsyncIterator[Ledger]:
-            yield ledger
+        async def lifespan() -> AsyncIterator[tuple[Ledger, Elsewhere]]:
+            yield shared
 
         super().__init__("memory://", worker=False, worker_options=options, lifespan=lifespan)
         self.registry = registry
+        self.elsewhere = shared[1]
         self._given = backend
 
     def forget(self) -> None:
@@ -100,7 +104,14 @@ class Fleet:
     """All processes. They come back when they die, until `stop`. `registries` are theirs, and the ignorant worker's."""
 
     def __init__(
-        self, settings: Settings, *, world: World, clock: VirtualClock, network: Network, ledger: Ledger, choice: Random
+        self,
+        settings: Settings,
+        *,
+        world: World,
+        clock: VirtualClock,
+        network: Network,
+        shared: tuple[Ledger, Elsewhere],
+        choice: Random,
     ) -> None:
         self.slots = [Slot(number, settings.skews_ms[number]) for number in range(settings.workers)]
         self.slots.append(Slot(CLIENT, 0))
@@ -109,7 +120,7 @@ class Fleet:
         self._world = world
         self._clock = clock
         self._network = network
-        self._ledger = ledger
+        self._shared = shared
         self._choice = choice
         self.has_repeated = False
         self.registries = (REGISTRY, IGNORANT)
@@ -198,7 +209,7 @@ class Fleet:
         process.identity = inner.store.identity
         backend = SimBackend(inner, self._network.policy(process, slot.number), process.clock)
         registry = self.registries[slot.number == self._ignorant >= 0]
-        app = SimApp(backend, self._ledger, registry, self._options)
+        app = SimApp(backend, self._shared, registry, self._options)
         self._apps.append(app)
         await app.__aenter__()
         if slot.number != CLIENT:

@@ -11,6 +11,7 @@ from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
 from stepwell.engine.driver import Driver
 from stepwell.engine.prefix import generation_start
+from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -31,14 +32,19 @@ from stepwell.model.messages import CancelRequested, PauseRequested, ResumeReque
 from stepwell.model.runs import Head
 from stepwell.ports import Blobs, NewRun
 from stepwell.runtime.payloads import loaded_frames
+from stepwell.testing.simulator.dues import Dues, name_of
+from stepwell.testing.simulator.elsewhere import dispatch
 from stepwell.testing.simulator.ledger import MARK_BYTES
+from stepwell.testing.simulator.plans import AWAY
 from stepwell.testing.simulator.playing import ATTEMPTS, WORKFLOWS, act, book, play, unbook
 from stepwell.testing.worlds import at_once
 
 
 def new_registry(*, is_ignorant: bool = False) -> Registry:
     """What an app has; one that `is_ignorant` is that of a worker which was not deployed anew."""
-    return Registry([*([play] if is_ignorant else WORKFLOWS.values()), act, book, unbook], Codec())
+    registry = Registry([*([play] if is_ignorant else WORKFLOWS.values()), act, book, unbook], Codec())
+    registry.dispatch = dispatch
+    return registry
 
 
 REGISTRY = new_registry()
@@ -99,6 +105,7 @@ class Journal:
         self._rules = rules or Rules()
         self.marks_of: dict[str, str] = {}
         self.given = len(bodies)
+        self.dues = Dues()
         self._kill_at = NEVER
         self._blobs = blobs
         self._report = report
@@ -106,6 +113,7 @@ class Journal:
         self._claim = ""
         self._past: set[str] = set()
         self._results: set[CommandId] = set()
+        self._given_up: set[CommandId] = set()
         self._attempts: dict[CommandId, int] = {}
         for body in bodies:
             self.add(body)
@@ -192,6 +200,7 @@ class Journal:
         match entry:
             case StepCompleted() | StepFailed() | AttemptFailed():
                 self._add_outcome(entry, is_new=is_new)
+                self.dues.add(entry, frame.at, is_held=self.is_paused)
             case TimerFired() if is_new:
                 self._add_timer(entry, frame.at)
             case Received():
@@ -209,18 +218,24 @@ class Journal:
 
     def _add_outcome(self, entry: StepCompleted | StepFailed | AttemptFailed, *, is_new: bool) -> None:
         id, attempt = entry.id, entry.attempt
+        via = "" if isinstance(entry, AttemptFailed) else entry.via
         if not is_new:
             pass
+        elif via:
+            if via in self._results or via in self._given_up:
+                self._wrong(6, f"step {id} is journaled after its invocation {via} was over")
         elif attempt != self._attempts.get(id, 0) + 1:
             self._wrong(2, f"attempt {attempt} of step {id} follows attempt {self._attempts.get(id, 0)}")
-        elif attempt > ATTEMPTS:
+        elif attempt > ATTEMPTS and not id.startswith(INVOCATION):
             self._wrong(2, f"step {id} was tried {attempt} times")
-        elif id in self._results:
+        if is_new and id in self._results:
             self._wrong(2, f"step {id} has a second outcome")
         if isinstance(entry, AttemptFailed):
             self._attempts[id] = attempt
         else:
             self._results.add(id)
+        if id.startswith(INVOCATION):
+            return
         if isinstance(entry, StepCompleted) and is_new and (mark := MARK_BYTES.search(bytes(entry.value))):
             self.marks_of[f"{id}@{self.base}" if self.base > 1 else id] = mark.group().decode()
 
@@ -229,6 +244,7 @@ class Journal:
         self.is_paused = False
         self.intents = {id: act for id, act in self.intents.items() if not isinstance(act, OpenHook)}
         self._results.clear()
+        self._given_up.clear()
         self._attempts.clear()
         for frame in entry.history:
             for kept in frame.entries:
@@ -237,11 +253,24 @@ class Journal:
                 elif isinstance(kept, Intended):
                     self.intents[kept.id] = kept.act
 
+    def _give_up(self) -> None:
+        """The run is cancelled: what its body elsewhere was asked before it may not answer any more."""
+        if self.created.workflow == AWAY and len(self.frames) > 1:
+            driver = self.driver(len(self.frames) - 1)
+            driver.feed([], max(driver.at, driver.fold.not_before))
+            self._given_up.update(driver.steps)
+            driver.evict()
+
     def _add_timer(self, entry: TimerFired, at: int) -> None:
-        self._timeouts[entry.name] = max(self._timeouts.get(entry.name, 0), entry.due)
+        name = name_of(entry.name)
+        self._timeouts[name] = max(self._timeouts.get(name, 0), entry.due)
+        if self.base == 1 and (moved := self.dues.wrong(entry)):
+            self._wrong(7, moved)
         if entry.due > at:
             self._wrong(7, f"a timer due at {entry.due} fired at {at}")
-        elif at - entry.due > self._rules.lateness_ms and not (self.was_paused or self.created.forked_from):
+        elif at - max(entry.due, self.dues.answered_at) > self._rules.lateness_ms and not (
+            self.was_paused or self.created.forked_from
+        ):
             self._wrong(7, f"a timer due at {entry.due} fired at {at}, and nothing had gone wrong")
 
     def _add_message(self, entry: Received, at: int, *, is_new: bool) -> None:
@@ -250,10 +279,13 @@ class Journal:
                 self.is_paused = self.was_paused = True
             case CancelRequested(grace_ms=grace_ms):
                 self.is_paused = False
+                self.dues.release(at)
+                self._give_up()
                 if grace_ms is not None:
                     self._kill_at = min(self._kill_at, at + grace_ms)
             case ResumeRequested():
                 self.is_paused = False
+                self.dues.release(at)
             case _:
                 pass
         if not is_new:

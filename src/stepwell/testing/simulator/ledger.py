@@ -47,9 +47,14 @@ class Ledger:
 
     def begin(self, execution: Execution, stands_on: Iterable[str]) -> int:
         """Note an execution; answers how many there were of this step of this run, with this one."""
+        count = self.note(execution)
+        self._on_begin(execution, stands_on)
+        return count
+
+    def note(self, execution: Execution) -> int:
+        """The same for one that no worker of ours does."""
         self.executions.append(execution)
         self.counts[execution.run, execution.step] += 1
-        self._on_begin(execution, stands_on)
         return self.counts[execution.run, execution.step]
 
     def finish(self, execution: Execution, over: str) -> None:

@@ -12,7 +12,7 @@ from stepwell.errors import BackendError
 from stepwell.testing.faults import Call
 from stepwell.testing.simulator.ledger import forever
 from stepwell.testing.simulator.processes import Process
-from stepwell.testing.simulator.scenarios import Bells, Cut, Fault, Flaky, Full, Scenario, Slow
+from stepwell.testing.simulator.scenarios import Bells, Cut, Fault, Flaky, Full, Ill, Scenario, Slow
 from stepwell.testing.simulator.witness import Witness
 
 _LATE_MS = 30_000
@@ -37,6 +37,13 @@ class Network:
     def end(self, fault: Fault) -> None:
         """The fault is over."""
         self._active.remove(fault)
+
+    def illness(self) -> str:
+        """What goes wrong with an invocation of a body elsewhere."""
+        for fault in self._active:
+            if isinstance(fault, Ill) and self._choice.random() < fault.share:
+                return fault.how
+        return ""
 
     def calm(self) -> None:
         """Nothing goes wrong any more."""

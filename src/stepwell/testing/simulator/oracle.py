@@ -12,7 +12,9 @@ from typing import Any
 from stepwell.testing.simulator.flowing import fits_graph, may_complete, may_fail
 from stepwell.testing.simulator.ledger import MARK
 from stepwell.testing.simulator.plans import (
+    AWAY,
     Again,
+    Away,
     Child,
     Collect,
     Do,
@@ -43,7 +45,7 @@ def may_raise(plan: Plan) -> bool:
             return fails >= ATTEMPTS or fails < 0 or limit_ms > 0
         case Seq(plans=plans) | Gather(plans=plans):
             return any(may_raise(each) for each in plans)
-        case Limit(plan=inner) | Saga(plan=inner) | Shield(plan=inner) | Again(plan=inner):
+        case Limit(plan=inner) | Saga(plan=inner) | Shield(plan=inner) | Again(plan=inner) | Away(plan=inner):
             return may_raise(inner)
         case Child(how="cancel" | "leave" | "abandon"):
             return False
@@ -62,7 +64,7 @@ def may_return(plan: Plan) -> bool:
             return fails < ATTEMPTS and kills < FOR_EVER
         case Seq(plans=plans) | Gather(plans=plans):
             return all(may_return(each) for each in plans)
-        case Saga(plan=inner) | Shield(plan=inner) | Again(plan=inner):
+        case Saga(plan=inner) | Shield(plan=inner) | Again(plan=inner) | Away(plan=inner):
             return may_return(inner)
         case Child(how="await" | "tell", plan=inner):
             return may_return(inner)
@@ -75,6 +77,11 @@ def may_return(plan: Plan) -> bool:
 def fits_run(plan: Plan, value: Any) -> bool:
     """Whether a run of this plan can answer this: as its last generation does."""
     return may_return(plan) and fits(last_generation(plan), value)
+
+
+def fits_away(plan: Plan, value: Any) -> bool:
+    """Whether a run of this plan can answer this whose body is elsewhere: beside the value, it says what it counted."""
+    return isinstance(value, list) and len(value) == 3 and value[0] == AWAY and fits_run(plan, value[1])
 
 
 def last_generation(plan: Plan) -> Plan:
@@ -132,13 +139,15 @@ def _branch_fits(plan: Plan, kind: str, rest: Sequence[Any]) -> bool:
             return may_raise(inner) if kind == "failed" else kind == "fine" and fits(inner, rest[0])
         case Saga(plan=inner, fails=fails):
             return kind == "undone" if fails else kind == "saga" and fits(inner, rest[1])
-        case Child() | Graph():
+        case Child() | Graph() | Away():
             return _child_fits(plan, kind, rest)
         case _:
             return kind == "slept"
 
 
-def _child_fits(plan: Child | Graph, kind: str, rest: Sequence[Any]) -> bool:
+def _child_fits(plan: Child | Graph | Away, kind: str, rest: Sequence[Any]) -> bool:
+    if isinstance(plan, Away):
+        return kind == "away" and len(rest) == 1 and fits_away(plan.plan, rest[0])
     if isinstance(plan, Graph):
         return kind == "graph" and len(rest) == 1 and fits_graph(plan, rest[0])
     match plan.how:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 SIGNALS = ("ping", "pong")
 EVENT = "news"
 GRAPH = "graph"
 """The workflow of runs that are blueprints."""
+AWAY = "away"
+"""The workflow of runs whose body is carried out elsewhere."""
 
 
 class Do(Struct, frozen=True, tag="do", omit_defaults=True):
@@ -119,10 +121,12 @@ class Child(Struct, frozen=True, tag="child"):
     how: str
 
 
-class Note(Struct, frozen=True, tag="note"):
-    """Counts in the metadata, sends a chunk to the stream, asks for random numbers and for a patch."""
+class Note(Struct, frozen=True, tag="note", omit_defaults=True):
+    """Counts in the metadata, sends a chunk to the stream, asks for random numbers and for a patch. Elsewhere it only
+    counts: in the run's own metadata, or in that of its "parent" or "root"."""
 
     key: str
+    to: str = ""
 
 
 class Again(Struct, frozen=True, tag="again"):
@@ -139,6 +143,12 @@ class Graph(Struct, frozen=True, tag="graph", omit_defaults=True):
     size: int
     slow: bool = False
     kills: bool = False
+
+
+class Away(Struct, frozen=True, tag="away"):
+    """A child run of the workflow "away", which is awaited."""
+
+    plan: Plan
 
 
 Plan = (
@@ -159,6 +169,7 @@ Plan = (
     | Note
     | Again
     | Graph
+    | Away
 )
 
 _LEAVES = ("do", "do", "do", "do", "sleep", "wait", "wait", "map", "note")
@@ -191,6 +202,51 @@ def random_plan(choice: Random, depth: int = 3, *, is_child: bool = False) -> Pl
             return Saga(one(), choice.random() < 0.5)
         case _:
             return _SEVERAL[kind](tuple(one() for _ in range(choice.randint(1, 4))))
+
+
+_AWAY_LEAVES = ("do", "do", "do", "do", "sleep", "wait", "wait", "note", "note")
+_AWAY_BRANCHES = ("seq", "seq", "seq", "seq", "gather", "gather", "race", "limit", "saga", "try", "child", "away")
+UP = "up"
+"""The key under which runs elsewhere count above themselves."""
+
+
+def random_away(choice: Random, depth: int = 3, *, is_child: bool = False) -> Plan:
+    """A plan for a body elsewhere: it knows no tasks that can be cancelled, no generations, no hooks of its choice."""
+    kind = choice.choice(_AWAY_BRANCHES if choice.random() < depth / 3.5 else _AWAY_LEAVES)
+
+    def one() -> Plan:
+        return random_away(choice, depth - 1, is_child=is_child)
+
+    match kind:
+        case "child":
+            plan = random_plan(choice, depth - 2, is_child=True)
+            return Child(plan, choice.choice(("await", "await", "await", "abandon")))
+        case "away":
+            return Away(random_away(choice, depth - 1, is_child=True))
+        case "limit":
+            return Limit(choice.choice(_TIMES), one())
+        case "try":
+            return Try(one())
+        case "saga":
+            return Saga(one(), choice.random() < 0.5)
+        case "note":
+            to = choice.choice(("", "", "parent", "root"))
+            return Note(UP if to else choice.choice("xy"), to)
+        case _ if kind in _SEVERAL:
+            return _SEVERAL[kind](tuple(one() for _ in range(choice.randint(1, 4))))
+        case _:
+            return away_leaf(_leaf(kind, choice, is_child=is_child))
+
+
+def away_leaf(plan: Plan) -> Plan:
+    """The same as far as a body elsewhere can do it."""
+    match plan:
+        case Do():
+            return structs.replace(plan, limit_ms=0)
+        case Wait():
+            return structs.replace(plan, token="")
+        case _:
+            return plan
 
 
 def random_root(choice: Random) -> Plan:

@@ -17,11 +17,13 @@ from stepwell.authoring.workflows import Definition, workflow
 from stepwell.errors import HookError, RunClosedError, RunError, StepError
 from stepwell.model.policies import Retry
 from stepwell.testing.simulator.acting import Effort, executed
+from stepwell.testing.simulator.elsewhere import away
 from stepwell.testing.simulator.graphs import WORKER, blueprint_of, case_of, relay
 from stepwell.testing.simulator.ledger import Execution, marks_in
 from stepwell.testing.simulator.plans import (
     EVENT,
     Again,
+    Away,
     Child,
     Collect,
     Do,
@@ -102,7 +104,7 @@ async def insist(ctx: Context, plan: Plan) -> Any:
     return await _Player(ctx).follow(plan, ())
 
 
-_ALL: tuple[Definition[Any, Any], ...] = (play, insist, relay, WORKER)
+_ALL: tuple[Definition[Any, Any], ...] = (play, insist, relay, WORKER, away)
 WORKFLOWS = {found.id: found for found in _ALL}
 
 
@@ -267,6 +269,9 @@ class _Player:
 
     async def _graph(self, plan: Graph, after: tuple[str, ...]) -> Any:  # noqa: ARG002
         return ["graph", await blueprint_of(plan)(case_of(plan).input)]
+
+    async def _away(self, plan: Away, after: tuple[str, ...]) -> Any:  # noqa: ARG002
+        return ["away", await away(plan.plan)]
 
     async def _again(self, plan: Again, after: tuple[str, ...]) -> Any:  # noqa: ARG002
         self.ctx.continue_as_new(plan.plan)

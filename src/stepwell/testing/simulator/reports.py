@@ -25,6 +25,7 @@ from stepwell.testing.simulator.scenarios import (
     Flaky,
     Freeze,
     Full,
+    Ill,
     Jump,
     Scenario,
     Settings,
@@ -59,6 +60,17 @@ _FLAKY = {
     "twice": "happens twice",
     "late": "happens once more, later",
     "dies": "kills its process",
+}
+_ILL = {
+    "refuses": "nobody takes it",
+    "hangs": "it is taken, and nothing is done",
+    "mute": "it is done, and never answered",
+    "breaks": "its connection breaks",
+    "dies": "its process dies",
+    "late": "it is answered when it has been given up",
+    "twice": "it arrives twice",
+    "lies": "its answer names waits that are over, twice, with other times",
+    "rubbish": "its answer makes no sense",
 }
 _ACTIONS = {
     "signal": "sends {detail} to {run}",
@@ -137,6 +149,8 @@ def _calls_text(fault: Fault) -> str:
             return f"{share:.0%} of all {port + ' ' if port else ''}calls: each {_FLAKY.get(how, how)}"
         case Bells(lost=lost, twice=twice, late=late):
             return f"of all notices, {lost:.0%} are lost, {twice:.0%} come twice, {late:.0%} late"
+        case Ill(how=how, share=share):
+            return f"of {share:.0%} of all invocations elsewhere: {_ILL.get(how, how)}"
         case Full():
             return "the disk is full"
         case _:

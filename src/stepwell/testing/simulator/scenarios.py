@@ -6,14 +6,33 @@ from random import Random
 
 from msgspec import Struct, structs
 
-from stepwell.testing.simulator.plans import GRAPH, SIGNALS, Do, Graph, Plan, Seq, random_root
+from stepwell.testing.simulator.plans import (
+    AWAY,
+    GRAPH,
+    SIGNALS,
+    Away,
+    Do,
+    Graph,
+    Note,
+    Plan,
+    Seq,
+    random_away,
+    random_root,
+)
 
 FAULTY_MS = 90_000
 """Faults begin within this time, and have ended soon after it."""
 ANSWERS = ("", "", "", "twice", "rivals", "other", "anybody")
 """How nodes that wait are answered: see `answers.answer`."""
 
+ILLNESSES = ("refuses", "hangs", "mute", "breaks", "dies", "late", "late", "twice", "lies", "rubbish")
+"""What a body elsewhere may suffer from: nobody takes the invocation; nothing is done and nothing said; all is done and
+nothing said; the connection breaks in the middle; the process dies in the middle; the answer comes when the attempt has
+been given up; the invocation arrives twice; waits are named that are over, or with other times, or twice; the answer
+makes no sense."""
+
 _SHARE = 0.28
+_AWAY_SHARE = 0.25
 
 
 class Crash(Struct, frozen=True, tag="crash"):
@@ -94,7 +113,16 @@ class Jump(Struct, frozen=True, tag="jump"):
     by_ms: int
 
 
-Fault = Crash | Drain | Freeze | Slow | Cut | Flaky | Bells | Full | Jump
+class Ill(Struct, frozen=True, tag="ill"):
+    """Of all invocations of bodies elsewhere, this share goes wrong. `how`: see `ILLNESSES`."""
+
+    at: int
+    ms: int
+    how: str
+    share: float
+
+
+Fault = Crash | Drain | Freeze | Slow | Cut | Flaky | Bells | Full | Jump | Ill
 
 
 class Action(Struct, frozen=True):
@@ -142,13 +170,36 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 
 def random_scenario(seed: int) -> Scenario:
-    """The scenario of a seed. In some of them, blueprints take the place of runs, or are children of them."""
+    """The scenario of a seed. In some of them, blueprints take the place of runs, or are children of them; in others,
+    runs whose bodies are elsewhere."""
     scenario = plain_scenario(seed)
     choice = Random(f"graphs {seed}")
     if choice.random() > _SHARE:
-        return scenario
+        return away_scenario(scenario) if Random(f"away {seed}").random() < _AWAY_SHARE else scenario
     runs = tuple(_with_graph(choice, script) for script in scenario.runs)
     return structs.replace(scenario, runs=runs)
+
+
+def away_scenario(scenario: Scenario) -> Scenario:
+    """The same with bodies elsewhere, and what goes wrong there."""
+    choice = Random(f"bodies elsewhere {scenario.seed}")
+    runs = tuple(_with_away(choice, script) for script in scenario.runs)
+    ills = tuple(random_ill(choice) for _ in range(choice.choice((0, 1, 2, 4))))
+    return structs.replace(scenario, runs=runs, faults=(*scenario.faults, *ills))
+
+
+def _with_away(choice: Random, script: RunScript) -> RunScript:
+    if choice.random() < 0.25:
+        return structs.replace(script, plan=Seq((Away(random_away(choice, 2, is_child=True)), script.plan)))
+    actions = tuple(structs.replace(action, at=action.at // choice.choice((1, 3, 10))) for action in script.actions)
+    actions = tuple(sorted(actions, key=lambda action: action.at))
+    return structs.replace(script, plan=random_away(choice), workflow=AWAY, actions=actions)
+
+
+def random_ill(choice: Random) -> Ill:
+    """Something that goes wrong elsewhere."""
+    at = choice.randrange(choice.choice((2_000, 20_000, FAULTY_MS)))
+    return Ill(at, choice.choice((3_000, 15_000, 60_000)), choice.choice(ILLNESSES), choice.choice((0.2, 0.5, 1.0)))
 
 
 def _with_graph(choice: Random, script: RunScript) -> RunScript:
@@ -257,6 +308,6 @@ def _fault(choice: Random, workers: int) -> Fault:
 
 def poison_scenario(seed: int) -> Scenario:
     """A run that kills its worker each time, beside one that does not."""
-    bad = RunScript("bad", 0, Do("a", kills=1_000))
+    bad = RunScript("bad", 0, Seq((Note("x"), Do("a", kills=1_000))))
     good = RunScript("good", 0, Seq((Do("b"), Do("c"))))
     return Scenario(seed=seed, settings=Settings(workers=2), runs=(bad, good))

@@ -14,6 +14,7 @@ import msgspec
 
 from stepwell.model.entries import ContinuedAsNew, Entry, Received, TimerFired
 from stepwell.model.messages import Signal
+from stepwell.testing.simulator.dues import name_of
 from stepwell.testing.simulator.plans import SIGNALS, Collect, Do, Map, Note, Plan, Saga, Seq, Shield, Sleep, Wait
 
 
@@ -41,7 +42,7 @@ def wrong_order(plan: Plan, entries: Sequence[Entry], value: Any) -> Iterator[st
         for entry in entries:
             if isinstance(entry, Received) and isinstance(entry.message, Signal) and entry.message.name == name:
                 sent.append(msgspec.json.decode(bytes(entry.message.value)).rstrip("x"))
-            elif isinstance(entry, TimerFired) and entry.name == name and times:
+            elif isinstance(entry, TimerFired) and name_of(entry.name) == name and times:
                 taken = sum(answer is not None for answer in answers[: times.pop(0)])
                 if len(sent) > taken:
                     yield f"a wait for {name} timed out, although {sent[taken:]} had come before"
@@ -58,6 +59,6 @@ def _answers(value: Any, name: str) -> Iterator[str | None]:
         yield value[2]
     elif value == ["none", name]:
         yield None
-    elif value[:1] not in (["child"], ["told"]):
+    elif value[:1] not in (["child"], ["told"], ["away"]):
         for item in value:
             yield from _answers(item, name)

@@ -21,6 +21,7 @@ from stepwell.model.runs import Wait
 from stepwell.model.tokens import make_token
 from stepwell.testing.simulator.actions import NEWS, begin, perform
 from stepwell.testing.simulator.answers import give
+from stepwell.testing.simulator.elsewhere import Elsewhere
 from stepwell.testing.simulator.endings import Endings
 from stepwell.testing.simulator.fleet import MAX_TAKES, Fleet
 from stepwell.testing.simulator.graphs import case_of, plan_in
@@ -106,12 +107,14 @@ class _Simulation:
         self.ledger = Ledger(self.witness.began, self.witness.returned)
         choice = Random(f"execution {scenario.seed}")
         self.network = Network(scenario, Random(choice.random()), self.witness)
+        self.elsewhere = Elsewhere(clock, self.ledger, Random(f"elsewhere {scenario.seed}"), self.witness.report)
+        self.elsewhere.illness = self.network.illness
         self.fleet = Fleet(
             settings,
             world=self.world,
             clock=clock,
             network=self.network,
-            ledger=self.ledger,
+            shared=(self.ledger, self.elsewhere),
             choice=Random(choice.random()),
         )
         if b'"graph"' in msgspec.json.encode(scenario):  # they keep each blueprint that was started
@@ -137,6 +140,7 @@ class _Simulation:
                 self.witness.report(7, "-", f"a client met {_plain(error)}")
         finally:
             self.fleet.stop()
+            self.elsewhere.stop()
             story.cancel()
             watch.cancel()
             await asyncio.wait([story, watch])

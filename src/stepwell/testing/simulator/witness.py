@@ -52,6 +52,7 @@ class Witness:
         self._rules = rules
         self._blobs = MemoryBlobs(world)
         self._blob_marks: set[bytes] = set()
+        self._children: dict[tuple[RunId, str, int, str], RunId] = {}
         self._rested: dict[RunId, Head] = {}
         self._ever: set[RunId] = set()
         self._chunks: dict[str, dict[int, bytes]] = {}
@@ -91,7 +92,7 @@ class Witness:
                 self.report(5, execution.run, f"step {execution.step} is started although the run has ended")
             elif head.owner == journal.last_writer and journal.has_outcome(execution.step):
                 self.report(2, execution.run, f"step {execution.step} is executed again, and its result is durable")
-        if journal.created.not_before > self._clock.now() + _TOLERANCE_MS:
+        if journal.created.not_before > self._clock.now() + _TOLERANCE_MS + self._rules.skew_ms:
             self.report(7, execution.run, f"step {execution.step} is started before the run may begin")
 
     def returned(self, execution: Execution) -> None:
@@ -224,6 +225,9 @@ class Witness:
         parent = journal.created.parent
         if parent is None or parent.run not in self.journals:
             return
+        command = parent.run, parent.lineage, parent.base, parent.command
+        if self._children.setdefault(command, journal.run) != journal.run:
+            self.report(9, journal.run, f"is the second child of {parent.command} in {parent.run}")
         intents = self.journals[parent.run].intents.values()
         if not any(isinstance(act, StartChild) and act.child == journal.run for act in intents):
             self.report(9, journal.run, f"is created before its parent {parent.run} has journaled that it will be")
@@ -232,7 +236,7 @@ class Witness:
         kind, _, rest = message.partition(":")
         sender, _, command = rest.partition(".")
         journal = self.journals.get(RunId(sender.partition(":")[0]))
-        if journal is None or (kind in ("cancel", "signal") and not command):
+        if journal is None or (kind in ("cancel", "signal", "metadata") and not command):
             return
         command = command.partition(".")[2]
         is_settling = journal.ended is not None
@@ -240,6 +244,8 @@ class Witness:
             self.report(9, journal.run, "tells its parent of its end before that is durable")
         elif kind == "cancel" and not is_settling and CommandId(command) not in journal.intents:
             self.report(9, journal.run, f"cancels {to} before it has journaled that it will")
+        elif kind == "metadata" and CommandId(command.rpartition(".")[0]) not in journal.intents:
+            self.report(9, journal.run, f"changes the metadata of {to} before it has journaled that it will")
         elif kind == "signal" and CommandId(command.rpartition(".")[0]) not in journal.intents:
             self.report(9, journal.run, f"sends a signal to {to} before it has journaled that it will")
 
