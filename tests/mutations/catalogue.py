@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.mutations.elsewhere import ELSEWHERE
 from tests.mutations.engines import ENGINES
 from tests.mutations.graphs import GRAPHS
 from tests.mutations.hunting import Found, hunt
@@ -14,7 +15,7 @@ from tests.mutations.reverted import REVERTED
 from tests.mutations.runtimes import RUNTIMES
 from tests.mutations.stores import STORES
 
-MUTATIONS = {mutation.name: mutation for mutation in (*STORES, *ENGINES, *GRAPHS, *RUNTIMES, *REVERTED)}
+MUTATIONS = {mutation.name: mutation for mutation in (*STORES, *ENGINES, *GRAPHS, *ELSEWHERE, *RUNTIMES, *REVERTED)}
 
 _MEASURED = Path(__file__).with_name("measured.json")
 

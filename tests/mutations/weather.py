@@ -8,8 +8,11 @@ from random import Random
 from msgspec import structs
 
 from stepwell.testing.simulator.plans import (
+    AWAY,
     SIGNALS,
+    UP,
     Again,
+    Away,
     Child,
     Collect,
     Do,
@@ -24,6 +27,7 @@ from stepwell.testing.simulator.plans import (
     Sleep,
     Try,
     Wait,
+    random_away,
 )
 from stepwell.testing.simulator.scenarios import (
     Action,
@@ -33,6 +37,7 @@ from stepwell.testing.simulator.scenarios import (
     Fault,
     Flaky,
     Freeze,
+    Ill,
     Jump,
     RunScript,
     Scenario,
@@ -40,6 +45,7 @@ from stepwell.testing.simulator.scenarios import (
     Slow,
     graph_script,
     poison_scenario,
+    random_ill,
     random_scenario,
 )
 
@@ -398,6 +404,60 @@ def graphs(seed: int) -> Scenario:
     return structs.replace(scenario, settings=settings, runs=runs)
 
 
+def elsewhere(seed: int) -> Scenario:
+    """Bodies elsewhere, whose worker is ill all the time, and which clients write to, cancel, pause and fork."""
+    choice = Random(f"elsewhere {seed}")
+    kinds = ("signal",) * 4 + ("publish", "hook", "cancel", "pause", "resume", "fork", "retry")
+    count = choice.choice((1, 2, 4, 8))
+    actions = [_action(choice.choice(kinds), choice.randrange(choice.choice((3_000, 30_000)))) for _ in range(count)]
+    scenario = _calm(seed, choice, random_away(choice, 4), actions)
+    runs = (structs.replace(scenario.runs[0], workflow=AWAY),)
+    ills = [random_ill(choice) for _ in range(choice.choice((0, 1, 3)))]
+    storm = _storm(choice) if choice.random() < 0.5 else ()
+    return structs.replace(scenario, runs=runs, faults=(*ills, *storm))
+
+
+def talkative(seed: int) -> Scenario:
+    """A body elsewhere that does one thing at a time, while messages come; many of them while it runs."""
+    choice = Random(f"talkative {seed}")
+    waits = (Wait("ping", 2_000), Wait("ping", 9_000), Wait("pong", 2_000), Wait("ping"), Wait("news", 9_000))
+    others: tuple[Plan, ...] = (
+        Do("a", 1_500, sends=choice.choice((0, 2))),
+        Do("b", 1_500, fails=choice.choice((0, 1))),
+        Sleep(300),
+        Note("x"),
+        Collect("ping", 2),
+        Gather((Wait("pong", 9_000), Do("a", 1_500), Sleep(2_000))),
+        Child(Do("a", 50), choice.choice(("await", "abandon"))),
+        Gather((Child(Do("a"), "abandon"), Sleep(1), Wait("ping", 2_000))),
+        Away(Seq((Note(UP, "parent"), Do("a", sends=1), Sleep(300), Note(UP, "parent")))),
+    )
+    plan = Seq((*(choice.choice((*waits, *others)) for _ in range(7)), Wait("ping"), Wait("pong", 9_000)))
+    actions = [_action("signal", choice.randrange(20_000), choice.choice(SIGNALS)) for _ in range(8)]
+    scenario = _calm(seed, choice, plan, actions)
+    ills = [random_ill(choice) for _ in range(choice.choice((0, 0, 2)))]
+    runs = (structs.replace(scenario.runs[0], workflow=AWAY),)
+    return structs.replace(scenario, runs=runs, faults=tuple(ills))
+
+
+def far(seed: int) -> Scenario:
+    """Steps elsewhere that send chunks, while connections break, the streams fail, and workers here die."""
+    choice = Random(f"far {seed}")
+    parts = (Do("a", 1_500, sends=3), Do("b", 50, sends=1), Gather((Do("c", 12_000), Do("a", 300))), Sleep(300))
+    plan = Seq(tuple(choice.choice(parts) for _ in range(6)))
+    cancels = [_action("cancel", choice.randrange(20_000))] if choice.random() < 0.4 else []
+    scenario = _calm(seed, choice, plan, cancels)
+    runs = (structs.replace(scenario.runs[0], workflow=AWAY),)
+    ills = tuple(Ill(0, _WITHIN_MS, choice.choice(("breaks", "dies", "rubbish")), 0.5) for _ in range(2))
+    slow = Flaky(0, _WITHIN_MS, choice.choice(("before", "after")), 0.5, "streams")
+    crashes = [
+        Crash(choice.randrange(2), choice.randrange(_WITHIN_MS // 2), choice.choice((0, 1, 3, 10, 40)), 1)
+        for _ in range(8)
+    ]
+    settings = structs.replace(scenario.settings, latency_ms=400)
+    return structs.replace(scenario, settings=settings, runs=runs, faults=(*ills, slow, *crashes))
+
+
 WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "random": random_scenario,
     "stormy": stormy,
@@ -422,4 +482,7 @@ WEATHERS: dict[str, Callable[[int], Scenario]] = {
     "undoing": undoing,
     "news": news,
     "graphs": graphs,
+    "elsewhere": elsewhere,
+    "talkative": talkative,
+    "far": far,
 }
