@@ -251,6 +251,8 @@ def test_a_target_that_goes_away_is_called_no_more() -> None:
                 app.targets.remove(first)
                 app.targets.add(to(new))
                 await (await app.start("pay")).result(timeout="20s")
+                async with asyncio.timeout(10):
+                    await old.hung_up.wait()
             assert (len(old.requests), len(new.requests)) == (1, 1)
 
     asyncio.run(main())

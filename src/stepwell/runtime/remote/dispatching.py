@@ -59,6 +59,7 @@ class Dispatcher:
             labels = labels_of_run(self._registry.codec, created)
         except SealedError as error:
             raise WorkerError(str(error)) from None
+        await self.targets.sweep()
         target = self._target(created.workflow, created.version or labels.version)
         link = self.targets.link_to(target)
         if link.circuit.state(self._clock.now()) == "open":

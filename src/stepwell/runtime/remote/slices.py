@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from urllib.parse import quote
 
 import msgspec
@@ -87,8 +88,8 @@ def headers_of(call: RemoteCall, around: Around) -> dict[str, str]:
     }
     if around.namespace:
         headers[NAMESPACE] = around.namespace
-    if (trace := origin.created.tags.get(TAG)) is not None:
-        headers["traceparent"] = trace
+    if (trace := _traceparent(origin.created)) is not None:
+        headers[TAG] = trace
     if call.cancel is not None:
         headers[CANCEL] = quote(call.cancel[:_REASON_MAX], safe="")
     return headers
@@ -109,6 +110,14 @@ def signed(sent: Sent, secret: str | None, clock: Clock) -> Sent:
     path = sent.path.partition("?")[0]
     headers[SIGNATURE] = sign_v2(key, SignedRequest(method=METHOD, path=path, headers=headers, body=sent.body))
     return Sent(sent.body, headers, sent.path)
+
+
+def _traceparent(created: Created) -> str | None:
+    """The span of this attempt, if runs are traced here; else what asked for the run."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is not None and (span := trace.get_current_span().get_span_context()).is_valid:
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    return created.tags.get(TAG)
 
 
 def _input(origin: Origin, labels: Labels, codec: Codec) -> Raw | UnsetType:

@@ -183,6 +183,13 @@ class Targets:
             raise DefinitionError(f"there is no {target!r} among the targets; there are: {known}")
         self._left.append(link)
 
+    async def sweep(self) -> None:
+        """Let go of connections to those that were removed, when nobody uses them any more."""
+        idle = [link for link in self._left if not link.in_flight]
+        self._left = [link for link in self._left if link.in_flight]
+        for link in idle:
+            await link.close()
+
     def find(self, workflow: str, version: str = "", namespace: str = "") -> Target | None:
         """The most specific target for such runs."""
         fitting = [target for target in self._links if target.serves(workflow, version, namespace)]
