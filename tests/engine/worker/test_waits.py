@@ -427,3 +427,73 @@ def test_what_cannot_be_meant_is_refused(what: str, text: str) -> None:
 
     assert wire.outcome is not None
     assert text in error_of(wire.outcome)["message"]
+
+
+@workflow
+async def impatient(ctx: Context) -> list[Any]:
+    return await asyncio.gather(ctx.receive(number, timeout=1, default=-1), note())
+
+
+def test_a_time_limit_that_passes_while_a_step_runs_is_as_good_as_over() -> None:
+    wire = Wire(impatient)
+    wire.invoke(step_ms=5000)
+
+    assert wire.waits["signal:number:1"].timeout_ms == 1
+    wire.resolve("signal:number:1", after_ms=1).invoke()
+    assert wire.result == [-1, 1]
+
+
+@workflow
+async def racing_slowly(ctx: Context) -> list[Any]:
+    tasks = [asyncio.create_task(ctx.receive(Signal(name, str))) for name in ("a", "b")]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    return [await note(), await ctx.receive(Signal("b", str))]
+
+
+def test_a_message_for_somebody_who_has_gone_is_kept_until_somebody_asks() -> None:
+    wire = Wire(racing_slowly)
+    wire.invoke()
+    wire.resolve("signal:a:1", "A").resolve("signal:b:2", "B").invoke()
+
+    assert wire.result == [1, "B"]
+    wire.invoke()
+    assert wire.result == [1, "B"]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ({"payload": "five"}, ["RunError", "", "the result of child child: expected int, got str"]),
+        (
+            {"error": {"category": "USER_ERROR", "code": "CANCELLED", "message": "not needed"}},
+            ["RunCancelledError", "CANCELLED", "child run of child failed: Error: not needed"],
+        ),
+        (
+            {
+                "error": {
+                    "category": "USER_ERROR",
+                    "code": "CHILD_RUN_ENDED",
+                    "message": "child run ended with status cancelled",
+                }
+            },
+            [
+                "RunCancelledError",
+                "CHILD_RUN_ENDED",
+                "child run of child failed: Error: child run ended with status cancelled",
+            ],
+        ),
+    ],
+)
+def test_a_child_that_ends_otherwise_is_an_error_of_its_kind(end: dict[str, Any], expected: list[str]) -> None:
+    wire = Wire(with_children)
+    wire.invoke()
+    wire.resolve("invoke:child:1", **end).invoke()
+
+    assert wire.result == expected
+
+
+def test_without_both_headers_nobody_says_where_hooks_are_reached() -> None:
+    assert Doors.of("https://x.test/hooks/", None) is None
+    assert Doors.of(None, "1.ab") is None
