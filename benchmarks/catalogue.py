@@ -317,4 +317,28 @@ WORKLOADS = (
         (Gate("p50 ms", most=20),),
         "follow",
     ),
+    Workload(
+        "remote",
+        23,
+        "runs of 10 steps, run by a worker elsewhere in one call over HTTP, 50 at a time, beside the bare calls",
+        (Contender("ours", "remote", {"runs": 1000, "steps": 10, "at_a_time": 50}),),
+        (Gate("ours/bare", most=1.3),),
+        "steps",
+    ),
+    Workload(
+        "remote-memory",
+        23,
+        "the same, journaled in memory",
+        (Contender("ours", "remote", {"runs": 1000, "steps": 10, "at_a_time": 50, "memory": True}),),
+        (Gate("ours/bare", most=1.3),),
+        "steps",
+    ),
+    Workload(
+        "remote-waits",
+        23,
+        "one run elsewhere that waits 100, 300 and 1,000 times, each time with its whole journal on the wire",
+        (Contender("ours", "remote", {"counts": [100, 300, 1000]}),),
+        (Gate("store bytes/wait, 1000/100", most=1.05), Gate("ms/wire MB, 1000/100", most=1)),
+        "waits",
+    ),
 )
