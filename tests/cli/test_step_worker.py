@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ import pytest
 from stepwell import Stepwell
 from stepwell.cli import main
 from stepwell.runtime.remote.targets import Target
-from tests.cli.support import Shell
+from tests.cli.support import Shell, eventually
 from tests.helpers import until
 from tests.server.step_workers import encoded, request, signed
 
@@ -111,3 +112,29 @@ def test_a_worker_that_is_killed_loses_no_step_that_was_over(shell: Shell) -> No
 async def is_past(app: Stepwell, step: str) -> bool:
     """Whether it is written down here that a step elsewhere is over."""
     return any(step in str(event) for event in [event async for event in app.runs.events("r1")])
+
+
+def test_a_second_signal_stops_what_still_runs(shell: Shell) -> None:
+    process, url = begin(shell, "0")
+    body = encoded(request("slow", input={"id": 7}))
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(httpx.post, url, content=body, timeout=60)
+            eventually(lambda: "wait" in shell.effects())
+            process.terminate()
+            eventually(lambda: is_sent_away(url))
+            process.terminate()
+            process.communicate(timeout=8)  # the drain would take longer
+            assert isinstance(asking.exception(), httpx.TransportError) or asking.result().status_code == 503
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+
+
+def is_sent_away(url: str) -> bool:
+    """Whether the worker takes nothing new."""
+    try:
+        return httpx.post(url, timeout=5).status_code == 503
+    except httpx.TransportError:
+        return True

@@ -152,3 +152,18 @@ def test_an_invocation_that_is_stopped_between_two_attempts_makes_no_more() -> N
     clock = VirtualClock()
     status, _ = served(clock, request("trying", deadline=clock.now() + 50), trying)
     assert (status, told) == (504, [1])
+
+
+def test_a_worker_that_is_closed_in_a_hurry_waits_for_nothing() -> None:
+    clock = VirtualClock()
+
+    async def test() -> int:
+        worker = app_of(parallel, clock=clock).step_worker()
+        asking = asyncio.create_task(ask(worker, request("parallel")))
+        await asyncio.sleep(2)
+        await worker.aclose(drain=False)
+        return (await asking)[0]
+
+    began = clock.now()
+    assert virtually(test(), clock) == 503
+    assert (told, clock.now() - began) == ([("cancelled", 30, True)], 2000)

@@ -49,7 +49,7 @@ async def serve_steps(arguments: Namespace) -> None:
                 http = Http(worker, settings, max_headers=_MAX_HEADERS, drain=_DRAIN_SECONDS)
                 await _serve(http, app, listener, interrupts, arguments.ready_fd)
             finally:
-                await worker.aclose()
+                await worker.aclose(drain=not interrupts.hurried.is_set())
     note("stepwell: stopped")
 
 

@@ -51,9 +51,9 @@ class AsgiStepWorker:
         """Begin nothing new: who asks is sent away, and comes again."""
         self._door.drain()
 
-    async def aclose(self) -> None:
-        """Drain, wait for what goes on, and leave the app's lifespan."""
-        await self._door.close()
+    async def aclose(self, *, drain: bool = True) -> None:
+        """Drain, wait for what goes on (with `drain=False`, stop it), and leave the app's lifespan."""
+        await self._door.close(drain=drain)
 
     # --- inside
 

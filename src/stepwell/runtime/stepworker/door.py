@@ -75,11 +75,12 @@ class Door:
         """Begin nothing new."""
         self._is_draining = True
 
-    async def close(self) -> None:
-        """Wait for what goes on, for a bounded time; then stop it, and leave the lifespan. It may be opened again."""
+    async def close(self, *, drain: bool = True) -> None:
+        """Wait for what goes on, for a bounded time, or with `drain=False` not at all; then stop it, and leave the
+        lifespan. It may be opened again."""
         self.drain()
         mine = {task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()}
-        if mine:
+        if mine and drain:
             await asyncio.wait(mine, timeout=self.options.drain_ms / 1000)
         for task in mine:
             task.cancel()

@@ -55,5 +55,5 @@ class StepWorker(Protocol):
     def drain(self) -> None:
         """Begin nothing new: who asks is sent away, and comes again."""
 
-    async def aclose(self) -> None:
-        """Drain, wait for what goes on, and leave the app's lifespan."""
+    async def aclose(self, *, drain: bool = True) -> None:
+        """Drain, wait for what goes on (with `drain=False`, stop it), and leave the app's lifespan."""
