@@ -35,8 +35,8 @@ ENGINES = (
         edits=(
             Edit(
                 f"{_DRIVER}._take_outcome",
-                "decision.entries.append(entry)",
-                'if not entry.id.startswith("unbook"):\n            decision.entries.append(entry)',
+                "pop(entry.id, None)\n        decision",
+                'pop(entry.id, None)\n        if not entry.id.startswith("unbook"):\n            decision',
             ),
         ),
     ),
@@ -47,8 +47,8 @@ ENGINES = (
         edits=(
             Edit(
                 f"{_DRIVER}._take_outcome",
-                "decision.entries.append(entry)",
-                "if not decision.entries:\n            decision.entries.append(entry)",
+                "pop(entry.id, None)\n        decision",
+                "pop(entry.id, None)\n        if not decision.entries:\n            decision",
             ),
         ),
     ),

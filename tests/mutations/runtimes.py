@@ -339,13 +339,13 @@ RUNTIMES = (
         name="own child taken for another's",
         says="a child whose creation is repeated counts as somebody else's",
         stands_for="H9",
-        edits=(Edit(f"{_ACTS}._existing_child", "entry.parent == parent", "entry.parent is parent"),),
+        edits=(Edit(f"{_ACTS}._existing_child", "_is_same(entry.parent, parent)", "False"),),
     ),
     Mutation(
         name="signals repeat",
         says="a signal that is sent again after a crash has another id",
         stands_for="9",
-        edits=(Edit(f"{_ACTS}._send_signal", "{command.id}.{lineage(origin.seed)}", "{command.id}.{driver.claim}"),),
+        edits=(Edit("runtime.acts:_message_id", "{command}.{lineage(origin.seed)}", "{command}.{driver.claim}"),),
     ),
     Mutation(
         name="events before the wait",
