@@ -462,14 +462,13 @@ class Driver:
             decision.acts = [ActCommand(id, act) for id, act in self.fold.open_acts.items()]
             return
         assert self.program is not None, "only a body that has run ends its generation"
-        metadata = self.program.metadata
         if retry_in_ms is None:
-            entry = continued(self.fold, metadata, input=input, unread=unread)
+            entry = continued(self.fold, self.program.metadata, input=input, unread=unread)
         else:
             assert self._journal is not None, "a run with a retry policy keeps its journal"
             so_far = [*self._journal, self.frame(decision)] if decision.entries else self._journal
             not_before = self.at + retry_in_ms
-            entry = retried(self.fold, metadata, so_far, not_before=not_before, base=self.seq + 1)
+            entry = retried(self.fold, so_far, not_before=not_before, base=self.seq + 1)
         decision.entries.append(entry)
         decision.is_guarded = True
 

@@ -24,10 +24,9 @@ def continued(fold: Fold, metadata: dict[str, Raw], *, input: Raw, unread: tuple
     )
 
 
-def retried(
-    fold: Fold, metadata: dict[str, Raw], journal: Sequence[Frame], *, not_before: int, base: int
-) -> ContinuedAsNew:
-    """By the retry policy: the input that it had, and what was settled in `journal`, the generation's frames.
+def retried(fold: Fold, journal: Sequence[Frame], *, not_before: int, base: int) -> ContinuedAsNew:
+    """By the retry policy: the input and the metadata that it began with, and what was settled in `journal`, the
+    generation's frames. What changed the metadata is in there, or happens again.
 
     A body that has nothing to replay begins anew, with a clock of its own; else that of the history goes on.
     """
@@ -37,7 +36,7 @@ def retried(
         Generation(origin.run, origin.base, origin.seed),
         Generation(origin.run, base, origin.seed),
     )
-    entry = continued(fold, metadata, input=origin.input, unread=origin.unread)
+    entry = continued(fold, fold.created.metadata, input=origin.input, unread=origin.unread)
     return structs.replace(
         entry,
         created=structs.replace(entry.created, seeds=fold.created.seeds),

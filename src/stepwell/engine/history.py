@@ -147,8 +147,7 @@ class _Fold:
             case TimerFired(name=name, due=due):
                 self.items.append(TimerItem(seq=seq, at=at, name=name, due=due))
             case MetadataChanged(values=values):
-                self.metadata = {**self.metadata, **values}
-                self.metadata = {key: raw for key, raw in self.metadata.items() if raw != NULL}
+                self._change_metadata(values)
                 self.items.append(MetadataItem(seq=seq, at=at, values=values))
             case Sent(stream=stream):
                 self._chunk(stream)
@@ -163,6 +162,10 @@ class _Fold:
                 self.items.append(self.end)
             case _:
                 assert_never(entry)
+
+    def _change_metadata(self, values: dict[str, Raw]) -> None:
+        changed = {**self.metadata, **values}
+        self.metadata = {key: raw for key, raw in changed.items() if raw != NULL}
 
     def _begin(self, entry: Created | ContinuedAsNew) -> None:
         old_base, self._base = self._base, self._seq
@@ -182,6 +185,9 @@ class _Fold:
         else:
             self._carry(old_base, entry)
         self.metadata = dict(entry.created.metadata)
+        for kept in (kept for frame in entry.history for kept in frame.entries):
+            if isinstance(kept, MetadataChanged):
+                self._change_metadata(kept.values)
         self.items.append(
             GenerationItem(
                 seq=self._seq, at=self._at, input=entry.input, retries=entry.retries, not_before=entry.not_before

@@ -8,7 +8,7 @@ confirmed to the body and are done again (`Confirmed.redo`). Everything else tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ from stepwell.model.messages import (
     ChildEnded,
     Event,
     HookCompleted,
+    MetadataSent,
     PauseRequested,
     ResumeRequested,
     Signal,
@@ -228,7 +229,16 @@ def _divided(frames: Sequence[Frame], cut: _Cut) -> tuple[list[Frame], list[Entr
             entries = entries[cut.entry :]
         late.extend(entries)
     touched = {child for entry in late if isinstance(entry, Intended) and (child := _touched(entry)) is not None}
-    return kept, [entry for entry in late if _may_be_late(entry, touched)]
+    started = {item.act.child for item in late if isinstance(item, Intended) and isinstance(item.act, StartChild)}
+    return kept, [entry for entry in late if _may_be_late(entry, touched) and not _is_from(entry, started)]
+
+
+def _is_from(entry: Entry, children: Collection[RunId]) -> bool:
+    """Whether it is a change of metadata that one of these children asked for. They are to be started again, and will
+    ask again."""
+    if not isinstance(entry, Received) or not isinstance(entry.message, MetadataSent):
+        return False
+    return any(entry.id.startswith(f"metadata:{child}.") for child in children)
 
 
 def _may_be_late(entry: Entry, touched: set[RunId]) -> bool:
@@ -237,7 +247,7 @@ def _may_be_late(entry: Entry, touched: set[RunId]) -> bool:
     message = entry.message
     if isinstance(message, ChildEnded):
         return message.status == "completed" and message.child not in touched
-    return isinstance(message, Signal | Event | HookCompleted)
+    return isinstance(message, Signal | Event | HookCompleted | MetadataSent)
 
 
 def _touched(entry: Intended) -> RunId | None:
@@ -281,6 +291,8 @@ class _Rule:
         self._acts = {id for id, entry in intended.items() if id in known and _is_done(entry)}
         refused = {id for id, entry in confirmed.items() if entry.failure is not None}
         self._redone = {id for id in self._acts if id not in refused and id not in ended and _is_bound(intended[id])}
+        acts = (intended[id].act for id in self._redone)
+        self._renewed = {act.child for act in acts if isinstance(act, StartChild)}
         # A cancel that went to a child which is started again must go to the new one.
         self._acts -= {CommandId(f"{id}/cancel") for id in self._redone}
 
@@ -316,6 +328,8 @@ class _Rule:
                 return entry
 
     def _kept_message(self, entry: Received) -> Received | None:
+        if _is_from(entry, self._renewed):
+            return None
         match entry.message:
             case ChildEnded(command=id, base=base):
                 return entry if base == self._base and id in self._acts else None

@@ -161,7 +161,8 @@ def test_a_retry_keeps_what_was_settled_before_the_failure(what: str, again: lis
         retry = await it.app.runs.retry(handle.id)
         assert await it.app.handle(retry).result() == DONE
         assert it.effects == ["load", "book", "charge", *again]
-        assert (await it.record(retry))["metadataAppliedCount"] == 1
+        record = await it.record(retry)
+        assert (record["metadataAppliedCount"], record["journal"]["metadataState"]) == (1, {"begun": 1})
 
     play(body)
 
@@ -196,6 +197,7 @@ def test_a_run_with_a_retry_policy_begins_again_where_it_failed(what: str) -> No
         record = await it.record(handle.id)
         assert (record["status"], record["runMeta"]["attempt"]) == ("completed", 2)
         assert record["journal"]["waitpointsResolved"].keys() == {"sleep:1", "signal:go:2"}
+        assert record["journal"]["metadataState"] == {"begun": 1}
 
     play(body, include=[RemoteWorkflow("pay", retry=Retry(attempts=2, first_delay="1h"))])
 

@@ -1,0 +1,96 @@
+"""What changes of metadata come to when a run begins again where it failed: each counts once."""
+
+from __future__ import annotations
+
+import pytest
+
+from stepwell import Context, Retry, step, workflow
+from stepwell.testing.fixture import StepwellTest
+
+broken: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _broken_once() -> None:
+    broken[:] = [1]
+
+
+@step(retry=None)
+async def fragile() -> None:
+    if broken:
+        broken.pop()
+        raise RuntimeError("not yet")
+
+
+@workflow
+async def child(ctx: Context) -> None:
+    ctx.metadata.parent.increment("done")
+
+
+@workflow(retry=Retry(attempts=2, first_delay="1s"))
+async def after(ctx: Context) -> None:
+    """Fails when its child has ended."""
+    ctx.metadata["phase"] = "begun"
+    await child()
+    await fragile()
+    ctx.metadata["phase"] = "over"
+
+
+@workflow(retry=Retry(attempts=2, first_delay="1s"))
+async def before(ctx: Context) -> None:
+    """Fails, and catches that; fails for good after a child that is started again."""
+    is_broken = bool(broken)
+    try:
+        await fragile()
+    except Exception:
+        await child()
+        raise
+    assert not is_broken
+    await child()
+
+
+@workflow
+async def slow_child(ctx: Context) -> None:
+    ctx.metadata.parent.increment("done")
+    await ctx.sleep("1h")
+
+
+@step(retry=None)
+async def quick() -> None: ...
+
+
+@workflow
+async def holding(ctx: Context) -> None:
+    held = await ctx.start(slow_child)
+    await ctx.sleep("1m")
+    await quick()
+    await held.result()
+
+
+async def metadata(stepwell: StepwellTest, run: str) -> dict[str, str]:
+    head = await stepwell.app.runs.get(run)
+    story = await stepwell.app.runs.timeline(run)
+    assert {**story.metadata} == {**head.metadata}
+    return {key: bytes(raw).decode() for key, raw in head.metadata.items()}
+
+
+async def test_a_change_that_a_child_asked_for_counts_once(stepwell: StepwellTest) -> None:
+    handle = await stepwell.start(after)
+    await handle.result()
+    assert await metadata(stepwell, handle.id) == {"phase": '"over"', "done": "1"}
+
+
+async def test_a_child_that_is_started_again_asks_again(stepwell: StepwellTest) -> None:
+    handle = await stepwell.start(before)
+    await handle.result()
+    assert await metadata(stepwell, handle.id) == {"done": "1"}
+
+
+async def test_a_fork_counts_its_own_children(stepwell: StepwellTest) -> None:
+    handle = await stepwell.start(holding)
+    await stepwell.sleep("2m")
+    fork = await stepwell.app.runs.fork(handle.id, from_step="quick")
+    await handle.result()
+    await stepwell.app.handle(fork).result()
+    assert await metadata(stepwell, handle.id) == {"done": "1"}
+    assert await metadata(stepwell, fork) == {"done": "1"}
