@@ -107,6 +107,10 @@ class Shell:
             check=False,
         )
 
+    def set(self, **variables: str) -> None:
+        """Have these in the environment from now on."""
+        self._env |= variables
+
     def begin(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command, and do not wait."""
         return subprocess.Popen(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from stepwell import RemoteWorkflow, Stepwell
 from stepwell.cli.config import Settings
 from stepwell.cli.places import worked_app
 from stepwell.cli.problems import CommandError
+from stepwell.formats.voyant.signing import sign_v1
 from stepwell.model.values import Secret
 from tests.cli.support import Shell
 
@@ -93,3 +100,45 @@ def test_config_shows_targets_without_what_may_be_secret(folder: Path, shell: Sh
         "from": "stepwell.toml",
     }
     assert rows["server.port"]["value"] == 7788
+
+
+class Till(BaseHTTPRequestHandler):
+    """A worker that pays at once."""
+
+    seen: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        request = json.loads(body)
+        self.seen.append((request["runId"], sign_v1(b"hush", body) == self.headers["x-voyant-dispatch-auth"]))
+        answer = {"status": "completed", "output": request["input"], "journal": request["journal"]}
+        data = json.dumps({**answer, "metadataUpdates": [], "streamChunks": []}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_a_worker_of_the_command_line_drives_bodies_elsewhere_without_any_app(shell: Shell) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Till) as till:
+        threading.Thread(target=till.serve_forever, daemon=True).start()
+        target = f'[[targets]]\nurl = "http://127.0.0.1:{till.server_port}/"\nworkflows = ["pay"]\nsecret = "wire"\n'
+        (shell.folder / "stepwell.toml").write_text(f"backend = 'sqlite:///runs.db'\n{target}")
+        shell.set(STEPWELL_SECRET_WIRE="hush")
+        worker = shell.begin("worker")
+        try:
+            asyncio.run(_paid(f"sqlite:///{shell.folder}/runs.db"))
+        finally:
+            worker.terminate()
+            _, stderr = worker.communicate(timeout=20)
+            till.shutdown()
+    assert Till.seen == [("r1", True)], stderr
+
+
+async def _paid(url: str) -> None:
+    async with Stepwell(url, worker=False, include=[RemoteWorkflow("pay")]) as app:
+        assert await (await app.start("pay", 7, id="r1")).result(timeout="30s") == 7
