@@ -196,7 +196,15 @@ class Door:
         # Who asks may be a step, of an orchestrator in this process: what happens here does not happen within it.
         context = copy_context()
         context.run(leave_step)
-        invocation = context.run(self._opened, asked, request, workflow, outlet)
+        spans, now = self._bench.spans, self._bench.clock.now
+        span = spans and context.run(spans.invocation_started, asked.header("traceparent"), request, now())
+        try:
+            invocation = context.run(self._opened, asked, request, workflow, outlet)
+        except Refused as refused:
+            if span is not None:
+                spans.invocation_ended(span, "", refused, now())
+            raise
+        invocation.span = span
         loop = asyncio.get_running_loop()
         task = loop.create_task(invocation.outcome(), name="stepwell-invocation", context=context)
         self._tasks.add(task)
@@ -204,8 +212,10 @@ class Door:
         def over(task: asyncio.Task[Outcome]) -> None:
             self._tasks.discard(task)
             invocation.close()
-            if not task.cancelled():
-                task.exception()  # it is told, or nobody is there to hear it
+            error = None if task.cancelled() else task.exception()  # it is told, or nobody is there to hear it
+            if span is not None:
+                status = "" if task.cancelled() or error else task.result().status
+                spans.invocation_ended(span, status, error, now())
 
         task.add_done_callback(over)
         return task

@@ -41,6 +41,8 @@ class Bench(Struct, frozen=True):
 
     runner: StepRunner
     options: StepWorkerOptions
+    spans: Any = None
+    """Who is told, if traces are wanted: `stepwell.runtime.stepworker.spans.Spans`."""
 
     @property
     def clock(self) -> Clock:
@@ -63,6 +65,7 @@ class Invocation:
         self.run = RunId(request.run_id)
         self.base = head.base
         self.head = head
+        self.span: Any = None
         self._bench = bench
         self._session = session
         self._request = request
@@ -129,6 +132,8 @@ class Invocation:
 
     def _begin(self, command: StepCommand) -> None:
         self._retries.pop(command.id, None)
+        if self.span is not None:
+            self._bench.spans.enter(self.span, command)
         step = self._bench.runner.start(self, command)
         self._commands[command.id] = command
         self._running[command.id] = step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from stepwell.authoring.registry import Registry
@@ -31,8 +32,15 @@ def door_of(app: Stepwell, given: StepWorkerKeywords) -> Door:
             for workflow in app.registry.workflows():
                 registry.add(workflow)
 
+    spans = None
+    if app.is_traced:
+        tracing = app._options["tracing"]
+        spans = importlib.import_module("stepwell.runtime.stepworker.spans").Spans(
+            None if tracing is True else tracing, hides_texts=app.registry.codec.cipher is not None
+        )
+        runner.telemetry.add(spans)
     lifetime = Lifetime(app._lifespan, given=lambda: app._resources if app.is_open else None)
-    return Door(Bench(runner, options), lifetime, prepare=prepare)
+    return Door(Bench(runner, options, spans), lifetime, prepare=prepare)
 
 
 class NoBlobs:
