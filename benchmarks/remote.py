@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import httpx
 
@@ -31,14 +32,25 @@ def steps(runs: int, steps: int, at_a_time: int, memory: bool = False) -> Answer
 
 async def _steps(url: str, runs: int, steps: int, at_a_time: int, backend: str) -> Answer:
     body, headers = await _captured(steps)
-    ours = bare = 0.0
-    async with _app(backend, url, at_a_time) as app, _client(at_a_time) as client:
+    ours = bare = pooled = 0.0
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(_app(backend, url, at_a_time))
+        pool = [await stack.enter_async_context(_client(at_a_time))] * at_a_time
+        own = [await stack.enter_async_context(_client(1)) for _ in range(at_a_time)]
         await _ours(app, at_a_time, steps)
-        await _bare(client, url, body, headers, at_a_time, at_a_time)
+        for clients in (pool, own):
+            await _bare(clients, url, body, headers, 2 * at_a_time)
         for _ in range(_BLOCKS):
-            bare += await _bare(client, url, body, headers, runs // _BLOCKS, at_a_time)
+            bare += await _bare(own, url, body, headers, runs // _BLOCKS)
             ours += await _ours(app, runs // _BLOCKS, steps)
-    return {"ours/bare": ours / bare, "runs/s": runs / ours, "bare calls/s": runs / bare}
+            pooled += await _bare(pool, url, body, headers, runs // _BLOCKS)
+    return {
+        "ours/bare": ours / bare,
+        "ours/pooled": ours / pooled,
+        "runs/s": runs / ours,
+        "bare calls/s": runs / bare,
+        "pooled calls/s": runs / pooled,
+    }
 
 
 def _app(backend: str, url: str, at_a_time: int) -> Stepwell:
@@ -60,19 +72,18 @@ async def _ours(app: Stepwell, runs: int, steps: int) -> float:
     return time.perf_counter() - started
 
 
-async def _bare(
-    client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str], calls: int, at_a_time: int
-) -> float:
-    """The same requests, by the same library, and nothing else."""
+async def _bare(clients: list[httpx.AsyncClient], url: str, body: bytes, headers: dict[str, str], calls: int) -> float:
+    """The same requests, by the same library, and nothing else. A client for each caller costs less than one pool for
+    all, which looks through its connections at each call."""
     left = iter(range(calls))
 
-    async def caller() -> None:
+    async def caller(client: httpx.AsyncClient) -> None:
         for _ in left:
             answer = await client.post(url, content=body, headers=headers)
             assert answer.status_code == 200, answer.text
 
     started = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(at_a_time)))
+    await asyncio.gather(*(caller(client) for client in clients))
     return time.perf_counter() - started
 
 
