@@ -93,6 +93,21 @@ async def tidy(ctx: Context) -> None:
         await quick(7)
 
 
+@step(retry=Retry(attempts=4, first_delay="500ms", backoff=100, max_delay="1h", jitter=0))
+async def resuming() -> list[Any]:
+    here = current_step()
+    effects.append(here.last_progress)
+    here.heartbeat({"done": here.attempt})
+    if here.attempt < 3:
+        raise ConnectionError("try again")
+    return [here.last_progress, here.idempotency_key]
+
+
+@workflow
+async def resume(ctx: Context) -> list[Any]:
+    return await resuming()
+
+
 @step(retry=None)
 async def refusing() -> None:
     raise ValueError("not this one")
@@ -247,6 +262,19 @@ def test_the_error_of_a_step_elsewhere_is_the_error_of_the_run() -> None:
             return str(raised.value)
 
         assert "not this one" in test.drive(main())
+
+
+def test_progress_goes_from_attempt_to_attempt_also_through_the_orchestrator() -> None:
+    connection = Connection()
+    with StepwellTest(targets=[Target(connection, workflows=["resume"])]) as test:
+        connection.worker = worker_of(test)
+
+        async def main() -> Any:
+            return await (await test.app.start("resume")).result()
+
+        assert test.drive(main())[0] == {"done": 3}
+    assert effects == [None, {"done": 1}, {"done": 2}]
+    assert connection.calls == 2
 
 
 def test_a_worker_that_is_busy_is_asked_again() -> None:
