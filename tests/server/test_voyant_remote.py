@@ -308,3 +308,20 @@ def test_a_key_means_one_run() -> None:
         assert world.worker.effects == ["load"]
 
     world.run(test)
+
+
+def test_a_child_is_linked_to_the_wait_of_its_parent_also_where_nobody_knows_the_parent() -> None:
+    async def body(turn: Turn) -> Any:
+        turn.waited(turn.invoke("child", "waits"))
+
+    world = World(body)
+
+    async def test(client: Client) -> None:
+        await world.start(client)
+        (run,) = (await client.get("/api/runs?workflow=child")).json()["runs"]
+        link = (await client.record(run["id"]))["parent"]
+        assert link == {"runId": "r", "waitpointId": "invoke:child:1"}
+        del client.app.registry._workflows["w"]
+        assert (await client.record(run["id"]))["parent"] == link
+
+    world.run(test)

@@ -343,6 +343,7 @@ def test_a_record_whose_key_is_gone_tells_of_what_it_can() -> None:
             record = run_record(RunView(head=loaded.head, frames=frames, opened=lambda _: sealed))
             assert [*record.journal.step_results] == ["load", "charge", "more"]
             assert record.invocation_count == 3
+            assert "invoke:pay.child:1" in record.journal.waitpoints_resolved
 
         test.drive(main())
 

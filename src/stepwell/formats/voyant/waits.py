@@ -212,7 +212,9 @@ class Waits:
 
 
 def waitpoint_of(command: CommandId, workflow: str) -> str:
-    """The wait of a parent for a child that this command started."""
+    """The wait of a parent for a child that this command started. A worker elsewhere names it so itself."""
+    if command.startswith(f"invoke:{workflow}:"):
+        return command
     count = command.removeprefix(workflow).removeprefix(":")
     return f"invoke:{workflow}:{count or 1}" if command.startswith(workflow) else f"invoke:{command}:1"
 
