@@ -115,7 +115,8 @@ def test_without_traces_the_worker_is_told_what_asked_for_the_run() -> None:
 
         async def main() -> None:
             await (await test.app.start("pay", tags={TAG: asked})).result()
+            await (await test.app.start("pay", tags={TAG: "x\r\nx-evil: 1"})).result()
 
         test.drive(main())
-    assert worker.headers[0]["traceparent"] == asked
+    assert [headers.get("traceparent") for headers in worker.headers] == [asked, None]
     assert worker.requests[0]["runMeta"]["tags"] == []

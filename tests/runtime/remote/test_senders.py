@@ -210,6 +210,25 @@ def test_a_function_may_answer_in_pieces_and_is_closed_when_it_was_heard() -> No
     assert closed == ["closed"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (None, "the handler did not answer with status, headers and body"),
+        ((200, None, b""), "the handler did not answer with status, headers and body"),
+        (("200", {}, b""), "the handler answered with the status '200'"),
+        ((200, {}, "text"), "the handler's answer broke off: TypeError"),
+        ((200, {"content-length": "9" * 5000}, b""), "the answer has 999999999999999999 bytes"),
+        ((200, {"content-length": "many"}, b""), "non-JSON body"),
+    ],
+)
+def test_a_function_that_answers_with_something_else_is_a_fault_of_the_worker(answer: Any, text: str) -> None:
+    async def worker(body: bytes, headers: Any) -> Any:
+        return answer
+
+    found = failure_of(on(worker))
+    assert (text in found.message, found.code in ("handler_error", "invalid_response")) == (True, True), found.message
+
+
 def test_cancelling_a_run_cancels_the_function() -> None:
     cancelled: list[str] = []
 

@@ -25,10 +25,16 @@ class InlineSender:
     async def send(self, call: Sent) -> AsyncIterator[Reply]:
         """Call it, and close what it answers."""
         try:
-            status, headers, body = await self._handler(call.body, call.headers)
+            answer = await self._handler(call.body, call.headers)
         except Exception as error:
             raise Unreachable(f"the handler raised {type(error).__name__}: {error}") from error
-        lower = {name.lower(): value for name, value in headers.items()}
+        try:
+            status, headers, body = answer
+            lower = {name.lower(): str(value) for name, value in headers.items()}
+        except (TypeError, ValueError, AttributeError):
+            raise Unreachable("the handler did not answer with status, headers and body") from None
+        if not isinstance(status, int):
+            raise Unreachable(f"the handler answered with the status {status!r:.100}")
         if isinstance(body, bytes | bytearray | memoryview):
             yield Reply(status, lower, _whole(bytes(body)))
             return

@@ -14,6 +14,9 @@ STEP_PATH = "/__voyant/workflow-step"
 """Where workers in this process are asked; they do not look at it."""
 
 
+_DIGITS = 18
+
+
 class Sent(Struct, frozen=True):
     """One call: the exact body, and headers with names in lower case."""
 
@@ -76,8 +79,8 @@ class Patience:
     async def pieces(self, reply: Reply, limit: int) -> AsyncGenerator[bytes, None]:
         """The body's pieces, as they come. `Unreachable` if none comes for too long, `TooLarge`."""
         declared = reply.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
-            raise TooLarge(f"the answer has {declared} bytes, and may have {limit}")
+        if declared.isascii() and declared.isdecimal() and (len(declared) > _DIGITS or int(declared) > limit):
+            raise TooLarge(f"the answer has {declared[:_DIGITS]} bytes, and may have {limit}")
         size = 0
         chunks = aiter(reply.chunks)
         while True:

@@ -33,7 +33,7 @@ from stepwell.formats.voyant.signing import SignedRequest, key_id, sign_v1, sign
 from stepwell.model.entries import Created
 from stepwell.model.failures import NULL
 from stepwell.model.tokens import hook_key
-from stepwell.model.traceparents import TAG
+from stepwell.model.traceparents import TAG, traceparent_of
 from stepwell.ports import Clock
 from stepwell.runtime.remote.sending import METHOD, Sent
 
@@ -117,7 +117,8 @@ def _traceparent(created: Created) -> str | None:
     trace = sys.modules.get("opentelemetry.trace")
     if trace is not None and (span := trace.get_current_span().get_span_context()).is_valid:
         return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
-    return created.tags.get(TAG)
+    asked = created.tags.get(TAG)  # a tag may be anything
+    return None if traceparent_of(asked) is None else asked
 
 
 def _input(origin: Origin, labels: Labels, codec: Codec) -> Raw | UnsetType:
