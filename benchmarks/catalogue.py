@@ -320,7 +320,7 @@ WORKLOADS = (
     Workload(
         "remote",
         23,
-        "runs of 10 steps, run by a worker elsewhere in one call over HTTP, 50 at a time, beside the bare calls; a client for each caller, and one pool for all",
+        "runs of 10 steps by a worker elsewhere, in one call over HTTP, 50 at a time, beside the bare calls",
         (Contender("ours", "remote", {"runs": 1000, "steps": 10, "at_a_time": 50}),),
         (Gate("ours/bare", most=1.3),),
         "steps",

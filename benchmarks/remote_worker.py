@@ -87,7 +87,8 @@ def _outcome(journal: dict[str, Any], **members: Any) -> dict[str, Any]:
 def main() -> None:
     """Serve until somebody stops it."""
     port = int(sys.argv[1])
-    uvicorn.run(Worker(), port=port, log_level="warning", access_log=False, proxy_headers=False, backlog=4096)
+    options: dict[str, Any] = {"access_log": False, "proxy_headers": False, "backlog": 4096, "timeout_keep_alive": 600}
+    uvicorn.run(Worker(), port=port, log_level="warning", **options)
 
 
 if __name__ == "__main__":
