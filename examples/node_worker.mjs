@@ -10,7 +10,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
 
-const { PORT = "0", STEP_SECRET = "", LEDGER = "" } = process.env;
+const { PORT = "0", LISTEN_FD, STEP_SECRET = "", LEDGER = "" } = process.env;
 const BODY_MAX = 32 * 2 ** 20;
 const workflows = new Map();
 const workflow = (id, run, options = {}) => workflows.set(id, { id, run, options });
@@ -71,19 +71,21 @@ class Waiting extends Error {}
 class Cancelled extends Error {}
 class Undo extends Error {}
 
-async function invocation(flow, request, signal) {
+async function invocation(flow, request, signal, cancel) {
   const journal = request.journal;
   const waitpoints = [], metadataUpdates = [], streamChunks = [], compensations = [];
   const random = generator(request.runId);
   let counter = 0, now = request.runMeta.startedAt, retry = flow.options.retry;
 
-  const check = () => { if (signal.aborted) throw new Cancelled("the run is cancelled"); };
+  // Before anything new. Who asked has gone, or has died and will ask again: then stop. Only who says that the run is
+  // cancelled wants it undone.
+  const check = () => { if (cancel !== undefined || signal.aborted) throw new Cancelled(cancel ?? "nobody listens"); };
 
   // A wait that is over gives what it brought; any other one ends this invocation.
   async function resolved(kind, clientWaitpointId, meta, { timeout, onTimeout } = {}) {
-    check();
     const found = journal.waitpointsResolved[clientWaitpointId];
     if (found === undefined) {
+      check();
       const wait = { clientWaitpointId, kind, meta, ...(timeout ? { timeoutMs: milliseconds(timeout) } : {}) };
       waitpoints.push(wait);
       throw new Waiting(clientWaitpointId);
@@ -112,9 +114,7 @@ async function invocation(flow, request, signal) {
 
   async function step(id, options, body) {
     if (body === undefined) [options, body] = [{}, options];
-    check();
-    const known = journal.stepResults[id];
-    const entry = known ?? (journal.stepResults[id] = await attempts(id, options, body));
+    const entry = journal.stepResults[id] ?? (journal.stepResults[id] = await attempts(id, options, body));
     now = entry.finishedAt;
     if (entry.status === "err") throw revived(entry.error);
     if (options.compensate) compensations.push({ stepId: id, undo: () => options.compensate(entry.output) });
@@ -125,6 +125,7 @@ async function invocation(flow, request, signal) {
     const policy = options.retry ?? retry;
     const max = policy ? Math.max(1, policy.max ?? 3) : 1;
     for (let attempt = 1; ; attempt++) {
+      check();
       const startedAt = Date.now();
       const entry = (status, more) =>
         ({ attempt, status, ...more, startedAt, finishedAt: Date.now(), runtime: "node" });
@@ -132,7 +133,7 @@ async function invocation(flow, request, signal) {
         const output = await limited(id, options.timeout, signal, (signal) => body({ signal, attempt, log }));
         return entry("ok", { output });
       } catch (error) {
-        check();
+        if (signal.aborted) throw new Cancelled("nobody listens");
         if (error?.code === "FATAL" || attempt >= max) return entry("err", { error: serialized(error) });
         await pause(Math.min((policy.initial ?? 1000) * 2 ** (attempt - 1), 1000));
       }
@@ -140,8 +141,8 @@ async function invocation(flow, request, signal) {
   }
 
   async function stream(id, encoding, source) {
-    check();
     if (journal.streamsCompleted[id]) return;
+    check();
     let seq = 0;
     const send = (chunk, final) =>
       streamChunks.push({ streamId: id, seq: ++seq, encoding, chunk, final, at: Date.now() });
@@ -197,7 +198,7 @@ async function invocation(flow, request, signal) {
     organization: { id: tenant.organizationId, slug: tenant.organizationSlug ?? tenant.organizationId },
     now: () => now, random, randomUUID: () => uuid(random),
     step, group, parallel, setRetry: (policy) => { retry = policy; },
-    compensate: async () => { check(); throw new Undo("the workflow undoes its steps"); },
+    compensate: async () => { throw new Undo("the workflow undoes its steps"); },
     sleep: async (time) => {
       const ms = milliseconds(time);
       await resolved("DATETIME", `sleep:${++counter}`, { durationMs: ms }, { timeout: ms || undefined });
@@ -230,7 +231,7 @@ async function invocation(flow, request, signal) {
     const output = await flow.run(request.input, ctx);
     return waitpoints.length > 0 ? answer("waiting", { waitpoints }) : answer("completed", { output });
   } catch (error) {
-    if (error instanceof Cancelled) return answer("cancelled", { compensations: await undo() });
+    if (error instanceof Cancelled) return answer("cancelled", { compensations: signal.aborted ? [] : await undo() });
     if (error instanceof Undo) return undone();
     if (waitpoints.length > 0) return answer("waiting", { waitpoints });
     return compensations.length > 0 ? undone(error) : answer("failed", { error: serialized(error) });
@@ -338,13 +339,14 @@ async function answerTo(request, signal) {
   if (STEP_SECRET) checkSignature(request.headers["x-voyant-dispatch-auth"], body);
   const asked = read(body);
   const flow = workflows.get(asked.workflowId);
-  if (flow) return invocation(flow, asked, signal);
+  const cancel = request.headers["x-stepwell-cancel"];
+  if (flow) return invocation(flow, asked, signal, cancel === undefined ? undefined : decodeURIComponent(cancel));
   throw new Refused(404, "workflow_not_found", `workflow "${asked.workflowId}" is not registered in this bundle`);
 }
 
 const server = createServer(async (request, response) => {
   const leaving = new AbortController();
-  response.on("close", () => leaving.abort()); // who asked has gone: the run is cancelled, or another worker has it
+  response.on("close", () => leaving.abort());
   let status = 200, value;
   try {
     value = await answerTo(request, leaving.signal);
@@ -352,7 +354,9 @@ const server = createServer(async (request, response) => {
     status = error.status ?? 500;
     value = { error: error.status ? error.code : "executor_error", message: error.message };
   }
-  response.writeHead(status, { "content-type": "application/json; charset=utf-8" }).end(JSON.stringify(value));
+  const headers = { "content-type": "application/json; charset=utf-8", "x-stepwell-speaks": "cancel" };
+  response.writeHead(status, headers).end(JSON.stringify(value));
 });
 
-server.listen(Number(PORT), "127.0.0.1", () => console.log(`listening on ${server.address().port}`));
+const place = LISTEN_FD ? { fd: Number(LISTEN_FD) } : { port: Number(PORT), host: "127.0.0.1" };
+server.listen(place, () => console.log(`listening on ${server.address().port}`));

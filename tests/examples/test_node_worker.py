@@ -12,7 +12,7 @@ import pytest
 from tests.examples.node import Drive, NodeWorker
 from tests.formats.voyant_wire import FIRST, journal, request
 
-from stepwell.formats.voyant.invocations import Outcome, read_error
+from stepwell.formats.voyant.invocations import Outcome, read_error, read_outcome
 from stepwell.formats.voyant.signing import sign_v1
 
 INVOICE = {"booking": "bk_7", "nights": 3, "card": "good"}
@@ -168,17 +168,24 @@ def test_the_end_of_a_stream_of_signals_ends_the_loop(worker: NodeWorker) -> Non
     assert value(drive.go().output) == 0
 
 
-def test_who_hangs_up_cancels_the_step_and_has_it_undone(worker: NodeWorker) -> None:
+def test_who_hangs_up_stops_the_step_and_has_nothing_undone(worker: NodeWorker) -> None:
+    """It may have died, and will ask again."""
     body = at_the_charge(worker, card="slow").request()
+    signed = {"x-voyant-dispatch-auth": sign_v1(worker.secret, body)}
     with pytest.raises(httpx.ReadTimeout):
-        worker.http.post(
-            "/", content=body, headers={"x-voyant-dispatch-auth": sign_v1(worker.secret, body)}, timeout=0.2
-        )
-    for _ in range(1000):
-        if worker.effects() == ["reserve", "release"]:
-            return
-        worker.post(b"")
-    raise AssertionError(worker.effects())
+        worker.http.post("/", content=body, headers=signed, timeout=0.2)
+    worker.post(b"")
+    assert worker.effects() == ["reserve"]
+
+
+def test_a_cancelled_run_is_undone_and_nothing_else_is_begun(worker: NodeWorker) -> None:
+    drive = at_the_charge(worker)
+    answer = worker.post(drive.request(), **{"x-stepwell-cancel": "no%20longer%20wanted"})
+    assert "cancel" in answer.headers["x-stepwell-speaks"]
+    done = read_outcome(answer.content)
+    assert done.status == "cancelled"
+    assert [report["stepId"] for report in value(done.compensations)] == ["reserve"]
+    assert worker.effects() == ["reserve", "release"]
 
 
 # --- refusals
