@@ -14,6 +14,7 @@ from tests.runtime.remote.elsewhere import EMPTY
 from stepwell import Retry, RunError, Stepwell
 from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.model.failures import Failure
+from stepwell.runtime.remote.http import HttpSender
 from stepwell.runtime.remote.targets import Target
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -102,6 +103,13 @@ def test_connections_are_kept_and_used_again() -> None:
             assert (server.connections, len(server.requests)) == (1, 3)
 
     asyncio.run(main())
+
+
+def test_connections_are_let_go_before_common_servers_close_them() -> None:
+    """Node and uvicorn do after 5 seconds; a call into a connection that is just being closed is a failed attempt."""
+    sender = HttpSender("http://127.0.0.1/step", connect=1, trust_env=False)
+
+    assert sender._options["limits"].keepalive_expiry <= 4
 
 
 def test_requests_are_posts_that_want_no_compression() -> None:

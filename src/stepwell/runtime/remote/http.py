@@ -15,8 +15,9 @@ import httpx
 
 from stepwell.runtime.remote.sending import METHOD, Reply, Sent, Unreachable
 
-_KEPT_S = 30.0
-"""How long an idle connection is kept: less than servers commonly keep theirs, or we would call into closed doors."""
+_KEPT_S = 4.0
+"""How long an idle connection is kept. Node and uvicorn close theirs after 5 seconds, and a call into one that is just
+being closed is a failed attempt."""
 _WRITE_S = 60.0
 
 
