@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.runtime.remote.circuits import (
+    BURST_MS,
     FAILURES_MAX,
     FIRST_PAUSE_MS,
     LONGEST_PAUSE_MS,
@@ -28,6 +29,27 @@ def test_it_opens_after_some_failures_in_a_row() -> None:
 
     assert told == [*[False] * (FAILURES_MAX - 1), True]
     assert (circuit.state(0), circuit.wait_ms(0), circuit.last_error) == ("open", FIRST_PAUSE_MS, "down")
+
+
+def test_calls_that_one_death_broke_count_once() -> None:
+    circuit = Circuit()
+    told = [circuit.failed("cut", 1000 + n, MIDDLE, began=n) for n in range(FAILURES_MAX * 10)]
+
+    assert (any(told), circuit.failures, circuit.state(2000)) == (False, 1, "closed")
+
+
+def test_calls_that_time_out_one_after_another_count_each() -> None:
+    circuit = Circuit()
+    told = [circuit.failed("late", 100_000 + n * BURST_MS, MIDDLE, began=n) for n in range(FAILURES_MAX)]
+
+    assert told[-1]
+
+
+def test_a_call_that_began_after_the_last_failure_counts() -> None:
+    circuit = Circuit()
+    told = [circuit.failed("refused", n + 1, MIDDLE, began=n) for n in range(FAILURES_MAX)]
+
+    assert told[-1]
 
 
 def test_a_success_between_failures_counts_from_the_beginning() -> None:

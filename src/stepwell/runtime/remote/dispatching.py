@@ -89,6 +89,7 @@ class Dispatcher:
         """Ask, and tell the circuit how that went. `WorkerError`."""
         circuit, label = asked.link.circuit, asked.target.label
         verdict: bool | None = None
+        began = self._clock.now()
         try:
             answer = await self._exchange(asked)
             verdict = True
@@ -96,7 +97,7 @@ class Dispatcher:
         except _FAULTS as fault:
             error, verdict = self._judged(fault, asked)
             if verdict is False:
-                if circuit.failed(str(error), self._clock.now(), self._fraction()):
+                if circuit.failed(str(error), self._clock.now(), self._fraction(), began=began):
                     _log.warning("target %s is down and left alone for a while: %s", label, error)
                 if circuit.retry_at is not None and error.retry_after is None:
                     error.retry_after = self._pause_s(circuit)
