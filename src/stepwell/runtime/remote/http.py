@@ -7,8 +7,9 @@ proxies of the environment, unless the target says so.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,11 +22,15 @@ being closed is a failed attempt."""
 _WRITE_S = 60.0
 
 
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "stepwell"}
+_Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
 class HttpSender:
     """Calls a URL.
 
-    There is a client for each connection: a pool of many looks at all of them several times in each call, which takes
-    longer than the call. How many there are is for those who call to limit.
+    There is a transport for each connection: a pool of many looks at all of them several times in each call, which
+    takes longer than the call. How many there are is for those who call to limit.
     """
 
     no_envelope = "tenant returned HTTP {status}"
@@ -35,25 +40,27 @@ class HttpSender:
         parts = urlsplit(url)
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._connect = connect
+        self._extensions = {"timeout": httpx.Timeout(None, connect=connect, write=_WRITE_S).as_dict()}
         self._options: dict[str, Any] = {
-            "timeout": httpx.Timeout(None, connect=connect, write=_WRITE_S),
             "limits": httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT_S),
             "verify": httpx.create_ssl_context(trust_env=trust_env),
-            "follow_redirects": False,
             "trust_env": trust_env,
-            "headers": {"accept-encoding": "identity", "user-agent": "stepwell"},
         }
-        self._free: list[httpx.AsyncClient] = []
+        self._trust_env = trust_env
+        self._free: list[_Lane] = []
         self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def send(self, call: Sent) -> AsyncIterator[Reply]:
         """Ask; an answer that is left before its end closes its connection."""
-        client = self._free.pop() if self._free else httpx.AsyncClient(**self._options)
+        lane = self._free.pop() if self._free else self._lane()
         try:
-            request = client.build_request(METHOD, self._url, content=call.body, headers=dict(call.headers))
+            headers = {**_HEADERS, **call.headers}
+            request = httpx.Request(
+                METHOD, self._url, content=call.body, headers=headers, extensions=dict(self._extensions)
+            )
             try:
-                response = await client.send(request, stream=True)
+                response = await lane.send(request)
             except httpx.ConnectTimeout:
                 raise Unreachable(f"no connection within {self._connect:g} s") from None
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -64,15 +71,31 @@ class HttpSender:
                 await response.aclose()
         finally:
             if self._is_closed:
-                await client.aclose()
+                await lane.close()
             else:
-                self._free.append(client)
+                self._free.append(lane)
 
     async def close(self) -> None:
         """Close all connections."""
         self._is_closed = True
         while self._free:
-            await self._free.pop().aclose()
+            await self._free.pop().close()
+
+    def _lane(self) -> _Lane:
+        """A way for one call at a time. What else a client does (cookies, redirects, credentials) is not wanted; but it
+        knows the proxies of the environment."""
+        if not self._trust_env:
+            transport = httpx.AsyncHTTPTransport(**self._options)
+            return _Lane(transport.handle_async_request, transport.aclose)
+        client = httpx.AsyncClient(**self._options, follow_redirects=False)
+        return _Lane(partial(client.send, stream=True), client.aclose)
+
+
+class _Lane(NamedTuple):
+    """How a request gets there, and how the connection is let go."""
+
+    send: _Send
+    close: Callable[[], Awaitable[None]]
 
 
 async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
