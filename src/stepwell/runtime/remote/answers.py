@@ -121,7 +121,7 @@ class Intake:
             undone=_new(journal.compensations_run, sent.compensations_run),
             reports=_own(outcome.compensations),
             more=_new(journal.more, sent.more, takes_changed=True),
-            speaks=tuple(speaks),
+            speaks=tuple(sorted(speaks)),
             steps=len(self._noted),
         )
 
