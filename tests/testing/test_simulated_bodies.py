@@ -68,11 +68,14 @@ from stepwell.testing.simulator.simulation import Verdict, simulate
 from stepwell.testing.simulator.witness import Violation
 
 QUIET = Settings(workers=1)
+WIRED = Settings(workers=1, wired=True)
 STEPS = Seq((Do("a", 50, sends=1), Do("b", 1_500), Note("x"), Sleep(300), Do("c")))
 
 
-def scenario(plan: Plan, *actions: Action, faults: tuple[Fault, ...] = (), workflow: str = AWAY) -> Scenario:
-    return Scenario(seed=1, settings=QUIET, runs=(RunScript("r0", 0, plan, actions, workflow),), faults=faults)
+def scenario(
+    plan: Plan, *actions: Action, faults: tuple[Fault, ...] = (), workflow: str = AWAY, settings: Settings = QUIET
+) -> Scenario:
+    return Scenario(seed=1, settings=settings, runs=(RunScript("r0", 0, plan, actions, workflow),), faults=faults)
 
 
 def entries_of(verdict: Verdict, run: str = "r0") -> list[Entry]:
@@ -141,8 +144,9 @@ def test_each_illness_is_told(how: str) -> None:
 # --- runs
 
 
-def test_without_faults_each_step_is_executed_once() -> None:
-    verdict = simulate(scenario(STEPS))
+@pytest.mark.parametrize("settings", [QUIET, WIRED])
+def test_without_faults_each_step_is_executed_once(settings: Settings) -> None:
+    verdict = simulate(scenario(STEPS, settings=settings))
     invocations = [entry.id for entry in entries_of(verdict) if isinstance(entry, StepCompleted) and not entry.via]
     steps = [entry.id for entry in entries_of(verdict) if isinstance(entry, StepCompleted) and entry.via]
 
@@ -153,11 +157,12 @@ def test_without_faults_each_step_is_executed_once() -> None:
     assert verdict.steps == 5
 
 
+@pytest.mark.parametrize("settings", [QUIET, WIRED])
 @pytest.mark.parametrize("how", sorted(set(ILLNESSES)))
-def test_whatever_a_worker_elsewhere_suffers_from_the_run_ends_well(how: str) -> None:
+def test_whatever_a_worker_elsewhere_suffers_from_the_run_ends_well(how: str, settings: Settings) -> None:
     plan = Seq((Gather((STEPS, Wait("ping", 9_000))), Away(Note(UP, "parent")), Wait("ping", 2_000), Do("a", sends=2)))
     ill = Ill(0, 90_000, how, 1.0)
-    verdict = simulate(scenario(plan, Action(100, "signal", "ping"), faults=(ill,)))
+    verdict = simulate(scenario(plan, Action(100, "signal", "ping"), faults=(ill,), settings=settings))
     failed = [entry for entry in entries_of(verdict) if isinstance(entry, AttemptFailed)]
 
     assert verdict.violation is None
@@ -185,9 +190,10 @@ def test_steps_that_were_saved_before_the_connection_broke_are_not_run_again() -
     assert min(found) <= 6 < max(found)
 
 
-def test_a_run_that_is_cancelled_is_cleaned_up_elsewhere() -> None:
+@pytest.mark.parametrize("settings", [QUIET, WIRED])
+def test_a_run_that_is_cancelled_is_cleaned_up_elsewhere(settings: Settings) -> None:
     plan = Saga(Seq((Sleep(300), Sleep(60_000))), False)
-    verdict = simulate(scenario(plan, Action(9_000, "cancel")))
+    verdict = simulate(scenario(plan, Action(9_000, "cancel"), settings=settings))
     steps = [entry.id for entry in entries_of(verdict) if isinstance(entry, StepCompleted) and entry.via]
     ended = verdict.journals[RunId("r0")].ended
 
@@ -197,9 +203,10 @@ def test_a_run_that_is_cancelled_is_cleaned_up_elsewhere() -> None:
     assert steps == ["book-x@0", "undo-book-x@0"]
 
 
-def test_a_run_elsewhere_may_be_a_child_and_have_children() -> None:
+@pytest.mark.parametrize("settings", [QUIET, WIRED])
+def test_a_run_elsewhere_may_be_a_child_and_have_children(settings: Settings) -> None:
     inner = Seq((Child(Do("a"), "await"), Note(UP, "root"), Child(Do("b"), "abandon")))
-    verdict = simulate(scenario(Away(inner), workflow="play"))
+    verdict = simulate(scenario(Away(inner), workflow="play", settings=settings))
 
     assert verdict.violation is None
     kind, (name, value, told) = value_of(verdict)
@@ -208,9 +215,10 @@ def test_a_run_elsewhere_may_be_a_child_and_have_children() -> None:
     assert len(verdict.journals) == 4
 
 
+@pytest.mark.parametrize("settings", [QUIET, WIRED])
 @pytest.mark.parametrize("source", ["ping", "news", "hook"])
-def test_whoever_waits_is_given_what_it_waits_for_in_the_end(source: str) -> None:
-    verdict = simulate(scenario(Wait(source)))
+def test_whoever_waits_is_given_what_it_waits_for_in_the_end(source: str, settings: Settings) -> None:
+    verdict = simulate(scenario(Wait(source), settings=settings))
 
     assert verdict.violation is None
     assert value_of(verdict)[1][:2] == ["got", source]

@@ -54,7 +54,8 @@ _plan_of = msgspec.json.Decoder(Plan).decode
 class Request(Struct, frozen=True, kw_only=True):
     """An invocation, as it goes over the wire. Of steps and of waits that are over, what is known, in JSON by id.
 
-    `life` tells runs of one id and generations of one run apart; `key` is what tokens are made with.
+    `life` tells runs of one id and generations of one run apart; `key` is what tokens are made with. `changed`: how
+    many changes of metadata have been applied, if that is said. `journal`: as it came over the wire.
     """
 
     run: RunId
@@ -70,6 +71,7 @@ class Request(Struct, frozen=True, kw_only=True):
     undone: frozenset[str]
     cancel: str | None
     key: str
+    journal: Raw = Raw(b"{}")
 
     @property
     def marks(self) -> list[str]:

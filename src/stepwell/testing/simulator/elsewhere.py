@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from stepwell.authoring.remotes import InvocationHost, RemoteWorkflow
-from stepwell.authoring.running import StepContext, current_step
+from stepwell.authoring.remotes import Dispatch, InvocationHost, RemoteWorkflow
+from stepwell.authoring.running import StepContext
 from stepwell.engine.remote.calls import Answer, RemoteCall, WaitRequest
 from stepwell.errors import WorkerError
 from stepwell.model.entries import StepCompleted, StepFailed
@@ -61,13 +61,7 @@ _BETWEEN_S = 0.01
 _json = msgspec.json.encode
 
 
-async def dispatch(call: RemoteCall, host: InvocationHost) -> Answer:
-    """The dispatcher of a simulation."""
-    this = current_step()
-    return await this.get(Elsewhere).invoke(this, call, host)
-
-
-class _Stepped(Struct, frozen=True):
+class Stepped(Struct, frozen=True):
     """A step is over."""
 
     id: str
@@ -76,7 +70,7 @@ class _Stepped(Struct, frozen=True):
     record: Raw
 
 
-class _Sent(Struct, frozen=True):
+class Sent(Struct, frozen=True):
     """A chunk of a step's stream."""
 
     source: str
@@ -85,20 +79,20 @@ class _Sent(Struct, frozen=True):
     text: str
 
 
-class _Beat(Struct, frozen=True):
+class Beat(Struct, frozen=True):
     """It still works."""
 
 
-class _Over(Struct, frozen=True):
+class Over(Struct, frozen=True):
     """The invocation is over."""
 
     answer: Answer
 
 
-_Event = _Stepped | _Sent | _Beat | _Over | None
+Event = Stepped | Sent | Beat | Over | None
 
 
-class _Connection:
+class Connection:
     """What comes back from an invocation. None: nothing more, for the connection is broken. `held_s`: so late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, speaks: bool) -> None:
@@ -106,38 +100,51 @@ class _Connection:
         self.left = -1
         self.held_s = 0.0
         self.is_mute = False
-        self._loop = loop
-        self._events: asyncio.Queue[_Event] = asyncio.Queue()
-        self._kept: list[_Event] = []
+        self.loop = loop
+        self._events: deque[Event] = deque()
+        self._news: asyncio.Future[None] | None = None
+        self._kept: list[Event] = []
 
-    def tell(self, event: _Event) -> None:
+    def tell(self, event: Event) -> None:
         """Of a worker that speaks lines, each thing as it happens; else all at the end."""
-        if not self.speaks and not isinstance(event, _Over):
-            self._kept += () if isinstance(event, _Beat) else (event,)
+        if not self.speaks and not isinstance(event, Over):
+            self._kept += () if isinstance(event, Beat) else (event,)
             return
         for each in (*self._kept, event):
             self._send(each)
         self._kept.clear()
 
+    async def read(self) -> Event:
+        """What comes next, whenever that is."""
+        while not self._events:
+            self._news = self.loop.create_future()
+            await self._news
+        return self._events.popleft()
+
+    def _put(self, event: Event) -> None:
+        self._events.append(event)
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
     def lose(self) -> None:
         """The other end is gone."""
-        self._events.put_nowait(None)
+        self._put(None)
 
-    def _send(self, event: _Event) -> None:
+    def _send(self, event: Event) -> None:
         if self.left == 0:
             event = None
         self.left -= 1
         if self.is_mute:
             return
         if self.held_s:
-            self._loop.call_later(self.held_s, self._events.put_nowait, event)
+            self.loop.call_later(self.held_s, self._put, event)
         else:
-            self._events.put_nowait(event)
+            self._put(event)
 
-    async def next(self) -> _Event:
+    async def next(self) -> Event:
         """What comes next. `TimeoutError`."""
         async with asyncio.timeout(_IDLE_S if self.speaks else _PLAIN_S):
-            return await self._events.get()
+            return await self.read()
 
 
 class Known(Struct):
@@ -161,12 +168,12 @@ class Elsewhere:
         assert isinstance(loop, SimLoop), "simulations run on no other"
         self.tokens: dict[RunId, str] = {}
         self.illness: Callable[[], str] = str
+        self.choice = choice
+        self.process: Process | None = None
         self._loop = loop
         self._clock = clock
         self._ledger = ledger
-        self._choice = choice
         self._report = report
-        self._process: Process | None = None
         self._processes: list[Process] = []  # nothing of a dead one is finalized while others go on
         self._known: dict[tuple[RunId, str], Known] = {}
         self._struck: Counter[tuple[RunId, str, int]] = Counter()
@@ -177,22 +184,24 @@ class Elsewhere:
     def stop(self) -> None:
         """Kill it for good."""
         self._keeper.cancel()
-        if self._process is not None:
-            self._process.kill()
+        if self.process is not None:
+            self.process.kill()
 
     async def _keep(self) -> None:
         while True:
             self._lives += 1
-            self._process = Process(f"elsewhere, life {self._lives}", self._loop, self._clock)
-            self._processes.append(self._process)
-            await self._process.death
-            self._process = None
+            self.process = Process(f"elsewhere, life {self._lives}", self._loop, self._clock)
+            self._processes.append(self.process)
+            await self.process.death
+            self.process = None
             await asyncio.sleep(_DOWN_S)
 
     # --- here: what a dispatcher does
 
-    async def invoke(self, this: StepContext, call: RemoteCall, host: InvocationHost) -> Answer:
-        """Let it carry out the body as far as that goes."""
+    async def invoke(
+        self, this: StepContext, call: RemoteCall, host: InvocationHost, wire: Dispatch | None = None
+    ) -> Answer:
+        """Let it carry out the body as far as that goes; over the wire, if there is one."""
         request = request_of(call, this.attempt)
         process = current_process()
         execution = Execution(
@@ -205,9 +214,8 @@ class Elsewhere:
             identity=process.identity,
         )
         self._ledger.begin(execution, request.marks)
-        self._compare(request, is_forked=call.journal.origin.created.forked_from is not None)
         try:
-            answer = await self._talk(request, call, host)
+            answer = await (self._talk(request, call, host) if wire is None else wire(call, host))
         except BaseException as error:
             self._ledger.finish(execution, type(error).__name__)
             raise
@@ -215,16 +223,17 @@ class Elsewhere:
         return answer
 
     async def _talk(self, request: Request, call: RemoteCall, host: InvocationHost) -> Answer:
-        how = self._how(request)
-        await asyncio.sleep(self._choice.choice((0, 0, 0.002, 0.03)))
-        process = self._process
+        self.compare(request)
+        how = self.how(request)
+        await asyncio.sleep(self.choice.choice((0, 0, 0.002, 0.03)))
+        process = self.process
         if how == "refuses" or process is None:
-            raise WorkerError("nobody takes it, on purpose", retry_after=self._choice.choice((None, 4)))
-        connection = self._connected(process, how)
-        task = process.spawn(self._serve(request, connection, how), "a body")
+            raise WorkerError("nobody takes it, on purpose", retry_after=self.choice.choice((None, 4)))
+        connection = self.connected(process, how)
+        task = process.spawn(self.serve(request, connection, how), "a body")
         if how == "twice":
-            process.spawn(self._serve(request, _Connection(self._loop, speaks=True), ""), "the same body")
-        notes = _Notes(call, host, self._choice)
+            process.spawn(self.serve(request, Connection(self._loop, speaks=True), ""), "the same body")
+        notes = _Notes(call, host, self.choice)
         try:
             answer = await _heard(connection, notes)
         except TimeoutError:
@@ -232,24 +241,24 @@ class Elsewhere:
                 self._listen_on(connection, notes)
             raise WorkerError("it has not answered in time, on purpose", code="timeout") from None
         finally:
-            if how not in ("late", "mute") and self._choice.random() < 0.7:
+            if how not in ("late", "mute") and self.choice.random() < 0.7:
                 task.cancel()  # it sees that the connection is closed
         if how == "rubbish":
             raise WorkerError("its answer makes no sense, on purpose")
         return answer
 
-    def _connected(self, process: Process, how: str) -> _Connection:
-        connection = _Connection(self._loop, speaks=self._lives % 3 != 0)
+    def connected(self, process: Process, how: str) -> Connection:
+        connection = Connection(self._loop, speaks=self._lives % 3 != 0)
         process.death.add_done_callback(lambda _: connection.lose())
         connection.is_mute = how in ("mute", "hangs")
         if how == "breaks":
-            connection.left = self._choice.choice((0, 1, 2, 4))
+            connection.left = self.choice.choice((0, 1, 2, 4))
         if how == "late":
             connection.speaks = True
-            connection.held_s = self._choice.choice((16.0, 20.0, 40.0))
+            connection.held_s = self.choice.choice((16.0, 20.0, 40.0))
         return connection
 
-    def _listen_on(self, connection: _Connection, notes: _Notes) -> None:
+    def _listen_on(self, connection: Connection, notes: _Notes) -> None:
         """A dispatcher that does not notice that its attempt is over: what it does now must change nothing."""
 
         async def listen() -> None:
@@ -258,7 +267,7 @@ class Elsewhere:
 
         self._strays.append(asyncio.create_task(listen()))
 
-    def _how(self, request: Request) -> str:
+    def how(self, request: Request) -> str:
         """What goes wrong this time."""
         how = self.illness()
         key = request.run, request.life, request.number
@@ -269,9 +278,10 @@ class Elsewhere:
 
     # --- what it has heard
 
-    def _compare(self, request: Request, *, is_forked: bool) -> None:
+    def compare(self, request: Request) -> None:
         """Against all that it heard in invocations before this one."""
-        known = self._known.setdefault((request.run, request.life), Known(is_whole=not is_forked))
+        is_first = request.number == 1 and not request.resolved
+        known = self._known.setdefault((request.run, request.life), Known(is_whole=is_first))
         now = request.number, request.attempt
         told = {("step", id): fact for id, fact in request.steps.items()}
         told |= {("wait", id): fact for id, fact in request.resolved.items()}
@@ -291,7 +301,7 @@ class Elsewhere:
         for key, fact in told.items():
             since, _ = known.facts.get(key, (now, fact))
             known.facts[key] = min(since, now), fact
-        if request.changed != len(request.counted):
+        if request.changed not in (-1, len(request.counted)):
             self._wrong(request, f"{request.changed} changes of metadata are applied, of {len(request.counted)}")
 
     def _wrong(self, request: Request, text: str) -> None:
@@ -299,15 +309,15 @@ class Elsewhere:
 
     # --- there: what a worker does
 
-    async def _serve(self, request: Request, connection: _Connection, how: str) -> None:
+    async def serve(self, request: Request, connection: Connection, how: str) -> None:
         if how == "hangs":
             await forever()
         if how == "dies":
-            asyncio.get_running_loop().call_later(self._choice.choice((0.001, 0.05, 2)), current_process().kill)
+            asyncio.get_running_loop().call_later(self.choice.choice((0.001, 0.05, 2)), current_process().kill)
         answer = await self._answered(request, connection, how)
-        connection.tell(_Over(answer))
+        connection.tell(Over(answer))
 
-    async def _answered(self, request: Request, connection: _Connection, how: str) -> Answer:
+    async def _answered(self, request: Request, connection: Connection, how: str) -> Answer:
         async def act(id: str, plan: Do, attempt: int, is_last: bool) -> Done:
             return await self._act(request, connection, id, plan, attempt, is_last)
 
@@ -328,7 +338,7 @@ class Elsewhere:
         more = {COUNTED: Raw(_json(body.counted))} if body.counted else {}
         return Answer(
             **told,
-            changes=tuple(changes[request.changed :]),
+            changes=tuple(changes[max(0, request.changed) :]),
             changed=len(changes),
             more=more,
             speaks=_words(connection),
@@ -346,20 +356,20 @@ class Elsewhere:
         """What a worker says that does not know what it says: waits that are over, waits twice, and other times of
         those that were named before."""
         if how != "lies":
-            return waits
+            return waits  # over the wire, waits that are over, or that are named twice, are "rubbish"
         named = self._known[request.run, request.life].named
         before = {id for number, ids in named.items() if number < request.number for id in ids}
         twisted = [
-            replace(wait, delay_ms=self._choice.choice((0, 1, 77_000)))
+            replace(wait, delay_ms=self.choice.choice((0, 1, 77_000)))
             if wait.delay_ms is not None and wait.id in before
             else wait
             for wait in waits
         ]
         over = [WaitRequest(id=id, kind="SIGNAL", name="ping") for id in request.resolved if id.startswith("signal")]
-        return (*over, *twisted, *twisted[:1])
+        return tuple(twisted) if request.changed < 0 else (*over, *twisted, *twisted[:1])
 
     async def _act(
-        self, request: Request, connection: _Connection, id: str, plan: Do, attempt: int, is_last: bool
+        self, request: Request, connection: Connection, id: str, plan: Do, attempt: int, is_last: bool
     ) -> Done:
         """An attempt of a step."""
         process, ledger = current_process(), self._ledger
@@ -379,9 +389,7 @@ class Elsewhere:
             process.kill()
             await forever()
         for k in range(plan.sends):
-            connection.tell(
-                _Sent(id, (request.number * 100 + request.attempt) * 10 + attempt, k, f"{execution.mark}{k}")
-            )
+            connection.tell(Sent(id, attempt, k, f"{execution.mark}{k}"))
             await asyncio.sleep(_BETWEEN_S)
         await self._worked(plan.ms / 1000, connection)
         is_ok = attempt > plan.fails if plan.fails >= 0 else int(execution.mark.strip("~")) % 3 != 0
@@ -391,14 +399,14 @@ class Elsewhere:
         if is_ok or is_last:
             record = {"startedAt": began, "finishedAt": process.clock.now(), "runtime": "node"}
             record |= {"after": len(request.resolved)} if connection.speaks else {}
-            connection.tell(_Stepped(id, attempt, done, Raw(_json(record))))
+            connection.tell(Stepped(id, attempt, done, Raw(_json(record))))
         return done
 
-    async def _worked(self, seconds: float, connection: _Connection) -> None:
+    async def _worked(self, seconds: float, connection: Connection) -> None:
         while seconds > _BEAT_S:
             await asyncio.sleep(_BEAT_S)
             seconds -= _BEAT_S
-            connection.tell(_Beat())
+            connection.tell(Beat())
         await asyncio.sleep(seconds)
 
 
@@ -408,11 +416,11 @@ class _Notes:
     def __init__(self, call: RemoteCall, host: InvocationHost, choice: Random) -> None:
         self._call = call
         self._host = host
-        self._choice = choice
+        self.choice = choice
 
-    def take(self, event: _Stepped | _Sent) -> None:
+    def take(self, event: Stepped | Sent) -> None:
         """A step is over, or has sent something."""
-        if isinstance(event, _Sent):
+        if isinstance(event, Sent):
             value = CODEC.sealed(_json(event.text))
             self._host.write(_STREAM, source=event.source, attempt=event.attempt, k=event.k, value=value)
             return
@@ -423,21 +431,21 @@ class _Notes:
         else:
             failure = Failure(types=("Error",), message=event.done.value, code="UNKNOWN")
             self._host.note(StepFailed(id=id, failure=failure, attempt=event.attempt, via=via, record=record))
-        if self._choice.random() < 0.6:
+        if self.choice.random() < 0.6:
             self._host.save_notes()
 
 
-async def _heard(connection: _Connection, notes: _Notes) -> Answer:
+async def _heard(connection: Connection, notes: _Notes) -> Answer:
     """All that comes, until the answer."""
     while True:
         event = await connection.next()
         if event is None:
             raise WorkerError("the connection broke, on purpose")
-        if isinstance(event, _Over):
+        if isinstance(event, Over):
             return event.answer
-        if not isinstance(event, _Beat):
+        if not isinstance(event, Beat):
             notes.take(event)
 
 
-def _words(connection: _Connection) -> tuple[str, ...]:
+def _words(connection: Connection) -> tuple[str, ...]:
     return ("cancel", "lines") if connection.speaks else ()

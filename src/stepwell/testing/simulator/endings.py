@@ -218,14 +218,24 @@ def _wrong_leftovers(journal: Journal, world: World, chunks: list[Raw]) -> Itera
     entries = [entry for frame in journal.frames for entry in frame.entries]
     metadata = {key: bytes(value) for key, value in journal.created.metadata.items()}
     for entry in entries:
-        if isinstance(entry, MetadataChanged):
-            metadata.update({key: bytes(value) for key, value in entry.values.items()})
+        if isinstance(entry, ContinuedAsNew):
+            metadata = {key: bytes(value) for key, value in entry.created.metadata.items()}
+        for each in _with_history(entry):
+            if isinstance(each, MetadataChanged):
+                metadata.update({key: bytes(value) for key, value in each.values.items()})
     metadata = {key: value for key, value in metadata.items() if value != bytes(NULL)}
     if {key: bytes(value) for key, value in head.metadata.items()} != metadata:
         yield f"its head holds the metadata {head.metadata}, its journal {metadata}"
     sent = [bytes(entry.value) for entry in entries if isinstance(entry, Sent)]
     if "~" not in journal.run and [bytes(chunk) for chunk in chunks] != sent:
         yield f"its stream holds {[bytes(chunk) for chunk in chunks]}, it sent {sent}"
+
+
+def _with_history(entry: Entry) -> Iterator[Entry]:
+    """An entry, or of one that begins a generation, what that knows already."""
+    yield entry
+    if isinstance(entry, ContinuedAsNew):
+        yield from (kept for frame in entry.history for kept in frame.entries)
 
 
 def _wrong_work(journal: Journal, chunks: list[StreamChunk], ledger: Ledger) -> Iterator[str]:

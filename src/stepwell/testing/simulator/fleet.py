@@ -25,6 +25,7 @@ from stepwell.ports import Backend, Clock
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.options import WorkerOptions
 from stepwell.testing.faults import FaultyBackend, Policy
+from stepwell.testing.simulator.dispatches import Wire
 from stepwell.testing.simulator.elsewhere import Elsewhere
 from stepwell.testing.simulator.journals import IGNORANT, REGISTRY
 from stepwell.testing.simulator.ledger import Ledger, forever
@@ -62,11 +63,17 @@ class SimApp(Stepwell):
     """An app of a simulated process."""
 
     def __init__(
-        self, backend: SimBackend, shared: tuple[Ledger, Elsewhere], registry: Registry, options: WorkerOptions
+        self,
+        backend: SimBackend,
+        shared: tuple[Ledger, Elsewhere],
+        registry: Registry,
+        options: WorkerOptions,
+        *,
+        is_wired: bool,
     ) -> None:
         @contextlib.asynccontextmanager
-        async def lifespan() -> AsyncIterator[tuple[Ledger, Elsewhere]]:
-            yield shared
+        async def lifespan() -> AsyncIterator[tuple[Ledger, Elsewhere, Wire]]:
+            yield *shared, Wire(self, shared[1], is_on=is_wired)
 
         super().__init__("memory://", worker=False, worker_options=options, lifespan=lifespan)
         self.registry = registry
@@ -125,6 +132,7 @@ class Fleet:
         self.has_repeated = False
         self.registries = (REGISTRY, IGNORANT)
         self._ignorant = settings.ignorant
+        self._is_wired = settings.wired
         self._options = WorkerOptions(
             concurrency=settings.concurrency,
             lease_ms=settings.lease_ms,
@@ -209,7 +217,7 @@ class Fleet:
         process.identity = inner.store.identity
         backend = SimBackend(inner, self._network.policy(process, slot.number), process.clock)
         registry = self.registries[slot.number == self._ignorant >= 0]
-        app = SimApp(backend, self._shared, registry, self._options)
+        app = SimApp(backend, self._shared, registry, self._options, is_wired=self._is_wired)
         self._apps.append(app)
         await app.__aenter__()
         if slot.number != CLIENT:

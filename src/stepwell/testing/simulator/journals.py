@@ -32,8 +32,8 @@ from stepwell.model.messages import CancelRequested, PauseRequested, ResumeReque
 from stepwell.model.runs import Head
 from stepwell.ports import Blobs, NewRun
 from stepwell.runtime.payloads import loaded_frames
+from stepwell.testing.simulator.dispatches import dispatch
 from stepwell.testing.simulator.dues import Dues, name_of
-from stepwell.testing.simulator.elsewhere import dispatch
 from stepwell.testing.simulator.ledger import MARK_BYTES
 from stepwell.testing.simulator.plans import AWAY
 from stepwell.testing.simulator.playing import ATTEMPTS, WORKFLOWS, act, book, play, unbook
@@ -114,6 +114,7 @@ class Journal:
         self._past: set[str] = set()
         self._results: set[CommandId] = set()
         self._given_up: set[CommandId] = set()
+        self._giving_up: set[CommandId] = set()
         self._attempts: dict[CommandId, int] = {}
         for body in bodies:
             self.add(body)
@@ -146,6 +147,7 @@ class Journal:
         """The next frame."""
         ((_, frame),) = at_once(loaded_frames(self._blobs, [(1, body)]))
         self.bodies.append(body)
+        self._given_up |= self._giving_up
         self.frames.append(frame)
         self.marks.update(MARK_BYTES.findall(body))
         is_new = len(self.frames) > self.given
@@ -245,6 +247,7 @@ class Journal:
         self.intents = {id: act for id, act in self.intents.items() if not isinstance(act, OpenHook)}
         self._results.clear()
         self._given_up.clear()
+        self._giving_up.clear()
         self._attempts.clear()
         for frame in entry.history:
             for kept in frame.entries:
@@ -258,7 +261,7 @@ class Journal:
         if self.created.workflow == AWAY and len(self.frames) > 1:
             driver = self.driver(len(self.frames) - 1)
             driver.feed([], max(driver.at, driver.fold.not_before))
-            self._given_up.update(driver.steps)
+            self._giving_up.update(driver.steps)  # what has come with the cancel is as good
             driver.evict()
 
     def _add_timer(self, entry: TimerFired, at: int) -> None:

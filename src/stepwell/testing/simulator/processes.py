@@ -79,7 +79,6 @@ class Process:
         """As kill -9."""
         if not self.is_dead:
             self.death.set_result(None)
-            self._missed.clear()
 
     def freeze(self) -> None:
         """As SIGSTOP."""
@@ -89,6 +88,8 @@ class Process:
         """As SIGCONT: what was missed happens now."""
         self.is_frozen = False
         self._thawed_at = self.clock.monotonic()
+        if self.is_dead:
+            return
         missed, self._missed = self._missed, []
         for handle in missed:
             self.loop.resubmit(handle)
@@ -100,6 +101,7 @@ class Process:
     def may_run(self, handle: asyncio.Handle) -> bool:
         """Asked by each callback when its time has come."""
         if self.is_dead:
+            self._missed.append(handle)  # for good, but nothing of it is finalized while others go on
             return False
         if self.is_frozen:
             self._missed.append(handle)

@@ -148,7 +148,8 @@ class RunScript(Struct, frozen=True):
 
 class Settings(Struct, frozen=True, kw_only=True):
     """What is the same all the time. `latency_ms`: how long a call may take. `skews_ms`: how far each worker's clock is
-    off. The `ignorant` worker has no code for the workflow "insist"."""
+    off. The `ignorant` worker has no code for the workflow "insist". `wired`: the product's own dispatcher asks bodies
+    elsewhere, in bytes."""
 
     workers: int = 2
     lease_ms: int = 10_000
@@ -158,6 +159,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     latency_ms: int = 20
     skews_ms: tuple[int, ...] = (0, 0, 0)
     ignorant: int = -1
+    wired: bool = False
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -185,7 +187,8 @@ def away_scenario(scenario: Scenario) -> Scenario:
     choice = Random(f"bodies elsewhere {scenario.seed}")
     runs = tuple(_with_away(choice, script) for script in scenario.runs)
     ills = tuple(random_ill(choice) for _ in range(choice.choice((0, 1, 2, 4))))
-    return structs.replace(scenario, runs=runs, faults=(*scenario.faults, *ills))
+    settings = structs.replace(scenario.settings, wired=choice.random() < 0.5)
+    return structs.replace(scenario, settings=settings, runs=runs, faults=(*scenario.faults, *ills))
 
 
 def _with_away(choice: Random, script: RunScript) -> RunScript:
