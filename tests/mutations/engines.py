@@ -98,7 +98,7 @@ ENGINES = (
         name="starts during a pause",
         says="a run that is paused starts the steps that it asks for",
         stands_for="4",
-        edits=(Edit(f"{_DRIVER}._collect_step", "elif not self.is_paused:", "else:"),),
+        edits=(Edit(f"{_DRIVER}._collect", "decision.start.clear()", "pass"),),
     ),
     Mutation(
         name="results lost in a pause",

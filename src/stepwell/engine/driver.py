@@ -182,6 +182,7 @@ class Driver:
             for arrival in sorted(arrivals, key=arrival_order):
                 self._fire_timers(decision, arrival.time - 1, at)
                 self._take(decision, arrival.entry, at)
+                self._collect_commands(decision)  # acts stand behind what they follow from, or a cut would lose them
             self._fire_timers(decision, at, at)
         if self.fold.kill_at is not None and self.fold.kill_at <= at and self.ended is None:
             self._end(decision, Ended(status="terminated", reason="still running after the grace of its cancel"))
@@ -343,6 +344,7 @@ class Driver:
             decision.entries.append(entry)
             decision.is_guarded = True
             program.apply(entry, at)
+            self._collect_commands(decision)
 
     # --- collecting what follows
 
@@ -352,7 +354,9 @@ class Driver:
             return
         if self.ended is None:
             self._collect_commands(decision)
-            if decision.resumes and not self.is_paused:
+            if self.is_paused:
+                decision.start.clear()  # the pause came after what asked for them
+            elif decision.resumes:
                 # Only now: what arrived after the resume may have answered some of them, or put them off.
                 decision.start = [command for id, command in self.steps.items() if id not in self._delayed]
             if decision.start and self.fold.created.seeds:
@@ -376,7 +380,7 @@ class Driver:
             self._collect_commands(decision)
 
     def _collect_commands(self, decision: Decision) -> None:
-        for command in () if self.program is None else self.program.take_commands():
+        for command in () if self.program is None or self.ended is not None else self.program.take_commands():
             if type(command) is StepCommand:
                 self._collect_step(decision, command)
             else:
@@ -399,7 +403,7 @@ class Driver:
             command.progress = progress.progress
         if command.not_before:
             self._delayed[id] = command
-        elif not self.is_paused:
+        else:
             decision.start.append(command)
 
     def _collect_abandon(self, decision: Decision, id: CommandId) -> None:

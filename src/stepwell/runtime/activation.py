@@ -99,7 +99,7 @@ class Activation:
             worker.hub.telemetry.begun(self, [item.time for item in self._arrivals], worker.clock.now())
         self._writers.copy(self.driver.fold.take_sends())
         if self.driver.ended is not None:
-            self._settle()
+            self.worker.spawn(self._settle_all())
         else:
             self.advance(loaded_at, mail_is_known=loaded_at is not None)
 
@@ -256,6 +256,8 @@ class Activation:
         if self.driver.continued is not None:
             self._stop_steps()
             self._stop_tasks()  # acts that were done twice; all are confirmed
+            # What steps of the old generation brought meanwhile is nobody's: the next has steps of the same ids.
+            self._arrivals = [arrival for arrival in self._arrivals if isinstance(arrival.entry, Received)]
             self.driver = self.driver.successor()
             self.advance()
             return
@@ -332,10 +334,7 @@ class Activation:
         if not self.driver.obligations() and not self._writers:
             self.worker.finished(self, ended)
         else:
-            self._settle()
-
-    def _settle(self) -> None:
-        self.worker.spawn(self._settle_all())
+            self.worker.spawn(self._settle_all())
 
     async def _settle_all(self) -> None:
         ended = self.driver.ended
