@@ -26,6 +26,8 @@ Out = TypeVar("Out")
 
 PATIENT = Retry(attempts=25, first_delay="1s", backoff=2.0, max_delay="5m", jitter=0.2)
 """How often a target that does not answer is asked again: for about an hour and a half."""
+HASTY = Retry(attempts=8, first_delay="1s", backoff=2.0, max_delay="30s", jitter=0.2)
+"""The same for a cancel: who cancels does not wait for a worker that is gone, beyond a minute and a half."""
 
 
 class RemoteWorkflow(Definition[In, Out]):
@@ -87,8 +89,8 @@ class RemoteBinding:
 
     is_plain = True
 
-    def __init__(self, registry: Registry, workflow: RemoteWorkflow[Any, Any]) -> None:
-        self.options = StepOptions(name=INVOCATION, retry=workflow.worker_retry)
+    def __init__(self, registry: Registry, retry: Retry) -> None:
+        self.options = StepOptions(name=INVOCATION, retry=retry)
         self._registry = registry
 
     async def fn(self, call: RemoteCall) -> Answer:
@@ -155,4 +157,7 @@ class RemoteHostOf:
 
 def remote_program(registry: Registry, workflow: RemoteWorkflow[Any, Any], origin: Origin) -> RemoteProgram:
     """The program of one generation of a run whose code lives elsewhere."""
-    return RemoteProgram(RemoteBinding(registry, workflow), origin, RemoteHostOf(registry, workflow))
+    retry = workflow.worker_retry
+    hasty = retry if retry.attempts < HASTY.attempts else HASTY
+    binding, cleanup = RemoteBinding(registry, retry), RemoteBinding(registry, hasty)
+    return RemoteProgram(binding, origin, RemoteHostOf(registry, workflow), cleanup=cleanup)

@@ -38,6 +38,10 @@ class Invoke:
         return args, kwargs, 0
 
 
+class Cleanup(Invoke):
+    """The step of an invocation that only cleans up."""
+
+
 class Host:
     """An app without types and without a cipher."""
 
@@ -101,7 +105,7 @@ class Body:
             born_at=START,
             random_base=1,
         )
-        return RemoteProgram(Invoke(), origin, Host())
+        return RemoteProgram(Invoke(), origin, Host(), cleanup=Cleanup())
 
     @property
     def call(self) -> RemoteCall | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from msgspec import UNSET, Raw
-from tests.engine.remote.bodies import START, Body, json, signal, sleep, waiting
+from tests.engine.remote.bodies import START, Body, Cleanup, json, signal, sleep, waiting
 
 from stepwell.engine.program import Abandon, ActCommand, Cancelled, Completed, Failed, StepCommand
 from stepwell.engine.remote.calls import Answer, Change, ChildRequest, Resolution, WaitRequest
@@ -350,6 +350,7 @@ def test_a_worker_that_knows_cancels_is_asked_to_clean_up_first() -> None:
     assert body.program.outcome is None
     assert body.call is not None
     assert (body.call.number, body.call.cancel) == (2, "enough")
+    assert isinstance(body.asked[-1].definition, Cleanup)  # type: ignore[union-attr]
     body.answer(Answer(status="cancelled"), body.step("refund"))
     assert body.program.outcome == Cancelled()
     assert "refund" in body.program.journal.steps

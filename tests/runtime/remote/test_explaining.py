@@ -65,7 +65,7 @@ def test_it_says_which_target_failed_and_when_it_is_asked_again() -> None:
 
 
 def test_it_says_that_a_target_is_left_alone() -> None:
-    found = explained(down, "40s")
+    found = explained(down, "18s")
     assert "target tills is left alone until 2026-01-01 00:00:" in text(found)
     assert "5 failures in a row, the last of them: go away" in text(found)
 

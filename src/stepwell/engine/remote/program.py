@@ -58,12 +58,14 @@ _WAITS = {"DATETIME": "timer", "EVENT": "event", "SIGNAL": "signal", "MANUAL": "
 
 
 class RemoteProgram:
-    """One generation of a run whose body lives elsewhere. `definition` is the step that invokes it."""
+    """One generation of a run whose body lives elsewhere. `definition` is the step that invokes it, and `cleanup` the
+    one that asks it to clean up."""
 
     __slots__ = (
         "_abandoned",
         "_call",
         "_cancel",
+        "_cleanup",
         "_commands",
         "_count",
         "_due",
@@ -87,8 +89,11 @@ class RemoteProgram:
     )
     impure: Sequence[str] = ()
 
-    def __init__(self, definition: StepDefinition, origin: Origin, host: RemoteHost) -> None:
+    def __init__(
+        self, definition: StepDefinition, origin: Origin, host: RemoteHost, *, cleanup: StepDefinition
+    ) -> None:
         self.definition = definition
+        self._cleanup = cleanup
         self.origin = origin
         self.host = host
         self.outcome: Outcome | None = None
@@ -417,7 +422,8 @@ class RemoteProgram:
         self._count += 1
         id = CommandId(f"{INVOCATION}[{self._count}]")
         call = RemoteCall(id=id, number=self._count, journal=self.journal, cancel=self._cancel)
-        self._call = StepCommand(id, self.definition, (call,), {}, self.now_ms)
+        definition = self.definition if self._cancel is None else self._cleanup
+        self._call = StepCommand(id, definition, (call,), {}, self.now_ms)
         self._commands.append(self._call)
 
     def _cancelled(self, request: CancelRequested) -> None:

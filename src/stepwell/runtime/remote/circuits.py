@@ -11,7 +11,7 @@ CircuitState = Literal["closed", "open", "half open"]
 
 FAILURES_MAX = 5
 """So many failures in a row open it."""
-FIRST_PAUSE_MS = 30_000
+FIRST_PAUSE_MS = 5_000
 LONGEST_PAUSE_MS = 300_000
 BURST_MS = 1_000
 """Calls that end so soon after one that failed, and began before it did, are more of the same failure: one process that

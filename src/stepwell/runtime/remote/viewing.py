@@ -89,7 +89,8 @@ def _program(registry: Registry, origin: Origin) -> RemoteProgram:
     if isinstance(definition, RemoteWorkflow):
         return remote_program(registry, definition, origin)
     stranger: RemoteWorkflow[Any, Any] = RemoteWorkflow(created.workflow)
-    return RemoteProgram(RemoteBinding(registry, stranger), origin, _Onlooker(registry))
+    binding = RemoteBinding(registry, stranger.worker_retry)
+    return RemoteProgram(binding, origin, _Onlooker(registry), cleanup=binding)
 
 
 def _last_answer(registry: Registry, frames: Sequence[tuple[int, Frame]]) -> Answer | None:
