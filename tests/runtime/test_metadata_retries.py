@@ -67,6 +67,16 @@ async def holding(ctx: Context) -> None:
     await held.result()
 
 
+@workflow
+async def marking(ctx: Context) -> None:
+    ctx.metadata["phase"] = "begun"
+    ctx.metadata["done"] = 10
+    held = await ctx.start(slow_child)
+    await ctx.sleep("1m")
+    await quick()
+    await held.result()
+
+
 async def metadata(stepwell: StepwellTest, run: str) -> dict[str, str]:
     head = await stepwell.app.runs.get(run)
     story = await stepwell.app.runs.timeline(run)
@@ -94,3 +104,15 @@ async def test_a_fork_counts_its_own_children(stepwell: StepwellTest) -> None:
     await stepwell.app.handle(fork).result()
     assert await metadata(stepwell, handle.id) == {"done": "1"}
     assert await metadata(stepwell, fork) == {"done": "1"}
+
+
+async def test_a_fork_that_ends_before_its_child_asks_has_counted_nothing(stepwell: StepwellTest) -> None:
+    handle = await stepwell.start(marking)
+    await stepwell.sleep("2m")
+    assert await metadata(stepwell, handle.id) == {"phase": '"begun"', "done": "11"}
+    fork = await stepwell.app.runs.fork(handle.id, from_step="quick")
+    assert await metadata(stepwell, fork) == {"phase": '"begun"', "done": "10"}
+    await stepwell.app.handle(handle.id).result()
+    await stepwell.app.handle(fork).result()
+    assert await metadata(stepwell, handle.id) == {"phase": '"begun"', "done": "11"}
+    assert await metadata(stepwell, fork) == {"phase": '"begun"', "done": "11"}

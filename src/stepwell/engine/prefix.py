@@ -26,6 +26,7 @@ from stepwell.model.entries import (
     Entry,
     Frame,
     Intended,
+    MetadataChanged,
     OpenHook,
     Patched,
     Pinned,
@@ -293,6 +294,7 @@ class _Rule:
         self._redone = {id for id in self._acts if id not in refused and id not in ended and _is_bound(intended[id])}
         acts = (intended[id].act for id in self._redone)
         self._renewed = {act.child for act in acts if isinstance(act, StartChild)}
+        self._undone: set[str] = set()
         # A cancel that went to a child which is started again must go to the new one.
         self._acts -= {CommandId(f"{id}/cancel") for id in self._redone}
 
@@ -322,13 +324,18 @@ class _Rule:
             case AttemptFailed(id=id):
                 # Of a step that goes on, attempts are counted anew.
                 return entry if id in self._steps else None
+            case MetadataChanged(values=values):
+                # What the body itself changed there it will change again, and note then.
+                values = {key: raw for key, raw in values.items() if key not in self._undone}
+                return MetadataChanged(values=values) if values else None
             case StepProgressed() | Ended():
                 return None
             case _:
                 return entry
 
     def _kept_message(self, entry: Received) -> Received | None:
-        if _is_from(entry, self._renewed):
+        if isinstance(entry.message, MetadataSent) and _is_from(entry, self._renewed):
+            self._undone.update(change.key for change in entry.message.ops)
             return None
         match entry.message:
             case ChildEnded(command=id, base=base):
