@@ -77,6 +77,12 @@ async def marking(ctx: Context) -> None:
     await held.result()
 
 
+@workflow(retry=Retry(attempts=2, first_delay="30s"))
+async def patient(ctx: Context) -> None:
+    ctx.metadata["phase"] = "begun"
+    await fragile()
+
+
 async def metadata(stepwell: StepwellTest, run: str) -> dict[str, str]:
     head = await stepwell.app.runs.get(run)
     story = await stepwell.app.runs.timeline(run)
@@ -116,3 +122,15 @@ async def test_a_fork_that_ends_before_its_child_asks_has_counted_nothing(stepwe
     await stepwell.app.handle(fork).result()
     assert await metadata(stepwell, handle.id) == {"phase": '"begun"', "done": "11"}
     assert await metadata(stepwell, fork) == {"phase": '"begun"', "done": "11"}
+
+
+async def test_a_run_that_is_stopped_before_it_begins_again_has_the_metadata_that_it_begins_with(
+    stepwell: StepwellTest,
+) -> None:
+    handle = await stepwell.start(patient)
+    await stepwell.sleep("10s")
+    assert await metadata(stepwell, handle.id) == {}
+    await stepwell.app.runs.terminate(handle.id)
+    await stepwell.sleep("10s")
+    assert (await stepwell.app.runs.get(handle.id)).status == "terminated"
+    assert await metadata(stepwell, handle.id) == {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Raw, structs
 
 from stepwell.engine.fold import Fold
 from stepwell.engine.prefix import Generation, Where, has_only_messages, rebased, settled_prefix, unbegun
-from stepwell.model.entries import ContinuedAsNew, Frame, Received
+from stepwell.model.entries import ContinuedAsNew, Created, Entry, Frame, MetadataChanged, Received
+from stepwell.model.failures import NULL
 
 
 def continued(fold: Fold, metadata: dict[str, Raw], *, input: Raw, unread: tuple[Received, ...] = ()) -> ContinuedAsNew:
@@ -46,3 +47,12 @@ def retried(fold: Fold, journal: Sequence[Frame], *, not_before: int, base: int)
         random_base=origin.random_base,
         history=history,
     )
+
+
+def changed_metadata(created: Created, entries: Iterable[Entry]) -> dict[str, Raw]:
+    """The metadata that a generation begins with, as these of its entries change it."""
+    found = dict(created.metadata)
+    for entry in entries:
+        if isinstance(entry, MetadataChanged):
+            found.update(entry.values)
+    return {key: raw for key, raw in found.items() if raw != NULL}

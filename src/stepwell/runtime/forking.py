@@ -13,6 +13,7 @@ from msgspec import Raw, Struct, UnsetType, structs
 
 from stepwell.authoring.registry import Registry
 from stepwell.engine.fold import Fold
+from stepwell.engine.generations import changed_metadata
 from stepwell.engine.prefix import (
     RUN_TIMEOUT,
     Generation,
@@ -32,12 +33,10 @@ from stepwell.model.entries import (
     Entry,
     Frame,
     Intended,
-    MetadataChanged,
     OpenHook,
     Started,
     TimerFired,
 )
-from stepwell.model.failures import NULL
 from stepwell.model.ids import Claim, CommandId, RunId
 from stepwell.model.runs import Head, checked_run_id
 from stepwell.ports import MAX_SEQ, NewRun, Wanted
@@ -186,7 +185,7 @@ class Forking:
             seq=len(frames),
             base=base,
             tags=created.tags,
-            metadata=_metadata(created, prefix),
+            metadata=changed_metadata(created, (entry for frame in prefix for entry in frame.entries)),
         )
         return head, frames
 
@@ -268,15 +267,6 @@ def _deadline(origin: Origin, prefix: Iterable[Frame], now: int) -> int | None:
 
 def _is_run_timeout(entry: Entry) -> bool:
     return isinstance(entry, TimerFired) and entry.name == RUN_TIMEOUT
-
-
-def _metadata(created: Created, prefix: Iterable[Frame]) -> dict[str, Raw]:
-    values = dict(created.metadata)
-    for frame in prefix:
-        for entry in frame.entries:
-            if isinstance(entry, MetadataChanged):
-                values.update(entry.values)
-    return {key: raw for key, raw in values.items() if raw != NULL}
 
 
 def _numbered(run: RunId, suffix: str, number: int) -> RunId:

@@ -6,8 +6,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from stepwell.engine.decisions import Decision
 from stepwell.engine.driver import Driver
+from stepwell.engine.generations import changed_metadata
 from stepwell.model.entries import ContinuedAsNew, MetadataChanged, Sent, Subscribe
-from stepwell.model.failures import NULL
 from stepwell.ports import HeadChange
 from stepwell.runtime.acts import subscriptions
 
@@ -34,9 +34,9 @@ def head_change(driver: Driver, decision: Decision, *, has_streams: bool, resets
             error="" if ended.failure is None else str(ended.failure)[:_ERROR_MAX],
         )
     if type(last) is ContinuedAsNew:
-        return HeadChange(
-            base=driver.seq + 1, takes=0, metadata=metadata_of(driver), tags=dict(driver.fold.created.tags), waiting=()
-        )
+        kept = (entry for frame in last.history for entry in frame.entries)
+        metadata, tags = changed_metadata(last.created, kept), dict(driver.fold.created.tags)
+        return HeadChange(base=driver.seq + 1, takes=0, metadata=metadata, tags=tags, waiting=())
     if decision.acts and any(isinstance(command.act, Subscribe) for command in decision.acts):
         return HeadChange(tags={**driver.fold.created.tags, **subscriptions(driver.fold.acts.values())}, takes=1)
     return HeadChange(takes=1) if resets_takes else None
@@ -46,10 +46,5 @@ def metadata_of(driver: Driver) -> dict[str, Raw] | UnsetType:
     """The run's metadata: that of its body, or, if that is not in memory, what its journal has changed, if anything."""
     if driver.program is not None:
         return dict(driver.program.metadata)
-    changes = [line.entry.values for line in driver.fold.lines if isinstance(line.entry, MetadataChanged)]
-    if not changes:
-        return UNSET
-    found = dict(driver.fold.created.metadata)
-    for values in changes:
-        found.update(values)
-    return {key: value for key, value in found.items() if value != NULL}
+    changes = [line.entry for line in driver.fold.lines if isinstance(line.entry, MetadataChanged)]
+    return changed_metadata(driver.fold.created, changes) if changes else UNSET
