@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM")
 
 
 @contextmanager
-def developing(shell: Shell, *words: str) -> Iterator[Served]:
-    process = shell.begin("dev", "orders.py", "--port", "0", *words)
+def developing(shell: Shell, *words: str, file: str = "orders.py") -> Iterator[Served]:
+    process = shell.begin("dev", *([file] if file else []), "--port", "0", *words)
     try:
         one = Served(process)
         with one.client:
@@ -93,3 +93,14 @@ def test_bodies_are_watched_for_what_replay_cannot_repeat(shell: Shell) -> None:
         server.post("/api/runs", {"workflowId": "checkout", "input": {"id": 7}, "runId": "o-7"})
 
         assert "time.time()" in server.tell()
+
+
+def test_targets_alone_are_enough_to_serve(shell: Shell) -> None:
+    targets = '[[targets]]\nurl = "https://pay.example/step"\nworkflows = [{}]\n'
+    (shell.folder / "stepwell.toml").write_text(targets.format('"pay"'), encoding="utf-8")
+    with developing(shell, file="") as server:
+        assert [item["label"] for item in server.get("/api/targets")["targets"]] == ["https://pay.example/step"]
+
+        (shell.folder / "stepwell.toml").write_text(targets.format('"pay", "ship"'), encoding="utf-8")
+        assert "stepwell.toml changed" in server.tell()
+        assert "2 workflows" in server.tell()

@@ -35,20 +35,23 @@ _DEFAULTS = {"worker.impure_check": "true", "worker.grace": "1s"}
 async def dev(arguments: Namespace) -> int:
     """Serve until Ctrl-C; a second one hurries."""
     settings = Settings.load(arguments.config).over({"app": arguments.target, "server.port": arguments.port})
-    if not settings.get("app"):
-        raise CommandError("name the file with the workflows: stepwell dev orders.py; or set `app` in stepwell.toml")
+    app = settings.get("app")
+    if not app and not settings.targets:
+        raise CommandError(
+            "name the file with the workflows: stepwell dev orders.py; or set `app`, or [[targets]], in stepwell.toml"
+        )
     for key, value in _DEFAULTS.items():
         if not settings.is_set(key):
             os.environ[f"STEPWELL_{key.replace('.', '_').upper()}"] = value
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # compiled code goes by whole seconds, which are too long here
-    words = ["serve", settings.get("app"), "--dev", *_passed_on(arguments)]
+    words = ["serve", *([app] if app else []), "--dev", *_passed_on(arguments)]
     if arguments.no_reload:
         return await serve(parse([*words, "--host", _HOST, "--port", str(settings.get("server.port"))]))
     need("stepwell.cli.serving")
     need("watchfiles")
     with bound_socket(_HOST, settings.get("server.port")) as listener, Interrupts(leaves_at=3) as interrupts:
         listener.listen()
-        await _Reloading(words, listener, _watched_folders(settings.get("app")), interrupts).run()
+        await _Reloading(words, listener, _watched_folders(app), interrupts).run()
     note("stepwell: stopped")
     return DONE
 
@@ -60,7 +63,7 @@ def _passed_on(arguments: Namespace) -> list[str]:
 
 def _watched_folders(target: str) -> list[Path]:
     """That of the code, and the one where the settings are looked for."""
-    return sorted({folder_of(split_target(target)[0]), Path.cwd()})
+    return sorted({folder_of(split_target(target)[0]), Path.cwd()} if target else {Path.cwd()})
 
 
 class _Reloading:
