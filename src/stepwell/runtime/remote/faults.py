@@ -16,6 +16,7 @@ _WAIT_MAX_MS = 3_600_000
 """The longest that a worker may make us wait."""
 _PATIENCE_MAX_MS = 300_000
 _TEXT_MAX = 2000
+_PLACE_MAX = 200
 _OF_ONE_RUN = ("executor_error", "deadline_exceeded")
 
 
@@ -43,6 +44,9 @@ def message_of(reply: Reply, body: bytes, no_envelope: str) -> str:
     if isinstance(value.get("error"), str) and isinstance(value.get("message"), str):
         text: str = value["message"]
         return text[:_TEXT_MAX]
+    if 300 <= reply.status < 400 and (place := reply.headers.get("location")):
+        bare = place.partition("?")[0][:_PLACE_MAX]
+        return f"HTTP {reply.status} redirects to {bare}, and is not followed: give the target the URL that is meant"
     is_function = no_envelope.startswith("handler")  # which need not have a body
     return (
         no_envelope.format(status=reply.status)
