@@ -79,3 +79,8 @@ def test_explain_says_that_the_body_lives_elsewhere(capsys: pytest.CaptureFixtur
 def test_a_fork_and_an_export_need_no_target(capsys: pytest.CaptureFixture[str]) -> None:
     assert out(capsys, "runs", "fork", "bad", "--from-step", "charge").strip() == "bad-fork"
     assert "@invocation[1]" in out(capsys, "runs", "export", "open")
+
+
+def test_explain_names_the_target_of_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "stepwell.toml").write_text('[[targets]]\nurl = "https://pay.example/step"\nworkflows = ["pay"]\n')
+    assert "its body lives elsewhere: target https://pay.example/step" in out(capsys, "runs", "explain", "open")

@@ -197,9 +197,9 @@ def app_of_runs(arguments: Namespace) -> Stepwell:
 def opened_app(
     given: str | None, place: str | None = None, *, creates: bool = False, settings: Settings | None = None
 ) -> Stepwell:
-    """An app over what is there, without workflows and without a worker. Looking never creates a database; `creates`
-    does. `place` is that of the user's app, which says where the runs are and how payloads are written; else it is the
-    one that is set.
+    """An app over what is there, without workflows of its own and without a worker. It has the targets that serve runs,
+    so that it can say which of them a run is for. Looking never creates a database; `creates` does. `place` is that of
+    the user's app, which says where the runs are and how payloads are written; else it is the one that is set.
     """
     settings = settings or Settings.load()
     own = _app_at(place) if place is not None else _app_that_is_set(settings)
@@ -214,8 +214,11 @@ def opened_app(
             UNREACHABLE,
         )
     if own is None:
-        return Stepwell(url, worker=False)
-    return Stepwell(url, worker=False, codec=own.codec_of, namespace=own.namespace)
+        app = Stepwell(url, worker=False)
+    else:
+        app = Stepwell(url, worker=False, codec=own.codec_of, namespace=own.namespace, targets=[*own.targets])
+    add_targets(app, settings.targets, settings.source("targets"))
+    return app
 
 
 def _app_that_is_set(settings: Settings) -> Stepwell | None:

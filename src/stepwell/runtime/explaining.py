@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct, structs
 
 from stepwell.authoring.registry import Registry
+from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import ControlItem, StepItem, Timeline
 from stepwell.model.durations import format_ms
@@ -22,6 +23,7 @@ from stepwell.runtime.explaining_remote import (
     next_attempt,
     remote_case,
     retry_words,
+    token_cure,
 )
 from stepwell.runtime.replaying import ReplayReport, replay_frames
 
@@ -65,11 +67,13 @@ async def explain(client: Client, registry: Registry, run: RunId) -> Explanation
 
 
 def _known(registry: Registry, head: Head) -> str | None:
-    """The versions of the run's workflow that are here, in words; None: this app has no workflows at all."""
+    """The versions of the run's workflow that are here, in words; None: this app has no code of workflows at all."""
     known = [*registry.workflows()]
+    if all(isinstance(item, RemoteWorkflow) for item in known):
+        return None
     names = [f"{item.id}@{item.spec.version}" if item.spec.version else item.id for item in known]
     same = [name for item, name in zip(known, names, strict=True) if item.id == head.workflow]
-    return None if not known else f"; it has {', '.join(same)}" if same else ""
+    return f"; it has {', '.join(same)}" if same else ""
 
 
 async def _child(client: Client, wait: Wait) -> str:
@@ -235,7 +239,7 @@ class _Case:
         if head.wake_at is not None and (head.status == "queued" or _starts(self.waits)):
             return _Found(f"starts {self._when(head.wake_at)}", facts)
         first = self.waits[0] if self.waits else None
-        cure = "" if first is None else _cure(head.id, first)
+        cure = "" if first is None else _cure(head.id, first, is_remote=self.remote is not None)
         headline = "waits" if first is None else f"waits: {_wait_words(first, self.now)}"
         if self.graph is not None and (sentences := self.graph.waiting()):
             headline, cure = f"waits: {sentences[0]}", self.graph.cure() or cure
@@ -318,13 +322,15 @@ def _wait_words(wait: Wait, now: int) -> str:
             return retry_words(wait.name, left)
 
 
-def _cure(run: RunId, wait: Wait) -> str:
+def _cure(run: RunId, wait: Wait, *, is_remote: bool) -> str:
     match wait.kind:
         case "signal":
             return f"stepwell send {run} {wait.name} JSON"
         case "event":
             return f"stepwell publish {wait.name} JSON"
         case "token":
+            if is_remote:
+                return token_cure(run, wait.name)
             return "stepwell complete TOKEN JSON, with the token that the run handed out"
         case "child":
             return f"stepwell runs explain {wait.detail}" if wait.detail else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -13,9 +14,11 @@ from stepwell.engine.remote.calls import INVOCATION
 from stepwell.engine.timeline import Timeline
 from stepwell.errors import WorkerError, type_name
 from stepwell.model.entries import Created, Frame
+from stepwell.model.ids import RunId
 from stepwell.model.runs import Head
 from stepwell.runtime.client import Client
 from stepwell.runtime.remote.dispatching import Dispatcher
+from stepwell.runtime.remote.faults import worded
 from stepwell.runtime.remote.labels import labels_of_run
 from stepwell.runtime.remote.targets import Targets, TargetState
 from stepwell.runtime.remote.viewing import is_remote
@@ -38,15 +41,14 @@ class RemoteCase(Struct, frozen=True, kw_only=True):
             lack = "no target of this app is for it" if self.has_targets else "this app has no targets"
             return [f"its body lives elsewhere; {lack}"]
         facts = [f"its body lives elsewhere: target {state.label}"]
+        last = state.last_error.removesuffix(worded("", state.label))
         if state.circuit != "closed":
             until = "" if state.retry_at is None else f" until {_moment(state.retry_at)}"
-            facts.append(
-                f"target {state.label} is left alone{until}: {state.failures} failures in a row, the last of them: "
-                f"{state.last_error}"
-            )
+            times = f"{state.failures} failures in a row"
+            facts.append(f"target {state.label} is left alone{until}: {times}, the last of them: {last}")
         elif state.failures:
             times = "once" if state.failures == 1 else f"{state.failures} times in a row"
-            facts.append(f"target {state.label} failed {times}, the last time: {state.last_error}")
+            facts.append(f"target {state.label} failed {times}, the last time: {last}")
         return facts
 
     def cure(self) -> str:
@@ -55,7 +57,7 @@ class RemoteCase(Struct, frozen=True, kw_only=True):
             return f"look after target {self.state.label}; the run then goes on by itself"
         if not self.has_targets:
             return "look at the worker of this run, and at the app that has the targets; the run then goes on by itself"
-        return f"add a target for it: Target(url, workflows=[{self.workflow!r}]) in Stepwell(targets=[...])"
+        return f"add a target for workflow {self.workflow}: [[targets]] in stepwell.toml, or Stepwell(targets=[...])"
 
     def end_cure(self, head: Head, story: Timeline) -> str:
         """What to do about a run that its worker failed; empty: it did not."""
@@ -94,6 +96,12 @@ def attempt_words(id: str) -> str:
 def retry_words(name: str, left: str) -> str:
     """The wait for the next attempt of a step."""
     return f"to ask its worker again{left}" if is_invocation(name) else f"to try {name} again{left}"
+
+
+def token_cure(run: RunId, name: str) -> str:
+    """How to complete what a worker elsewhere waits for. It makes its tokens itself, and what these are called within
+    the run is all that is known of them here."""
+    return f'post {{"payload": JSON}} to /api/runs/{quote(run)}/tokens/{quote(name)} of a server'
 
 
 def next_attempt(story: Timeline, now: int) -> int | None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.formats.voyant import RunView, run_record
@@ -14,6 +16,8 @@ from stepwell.runtime.remote.targets import Target
 from stepwell.testing.fixture import StepwellTest
 
 Answer = tuple[int, dict[str, str], bytes]
+
+JOURNAL = ("stepResults", "waitpointsResolved", "compensationsRun", "metadataState", "streamsCompleted")
 
 
 async def down(body: bytes, headers: Any) -> Answer:
@@ -53,6 +57,32 @@ def text(found: Explanation) -> str:
     return " ".join(str(found).split())
 
 
+async def asks_back(body: bytes, headers: Any) -> Answer:
+    waits = [{"clientWaitpointId": "token:t:1", "kind": "MANUAL", "meta": {"tokenId": "t:1"}}]
+    journal = {name: {} for name in JOURNAL}
+    answer = {"status": "waiting", "waitpoints": waits, "metadataUpdates": [], "journal": journal, "streamChunks": []}
+    return 200, {}, msgspec.json.encode(answer)
+
+
+async def moved(body: bytes, headers: Any) -> Answer:
+    return 307, {"location": "https://tills.example/step/?key=1"}, b""
+
+
+def test_it_says_how_to_complete_what_a_worker_waits_for() -> None:
+    assert explained(asks_back).cure == 'post {"payload": JSON} to /api/runs/r/tokens/t%3A1 of a server'
+
+
+def test_it_says_where_a_redirect_leads() -> None:
+    error = (
+        "HTTP 307 redirects to https://tills.example/step/, and is not followed: give the target the URL that is meant"
+    )
+    assert error in text(explained(moved))
+
+
+def test_it_names_a_target_once_where_it_says_what_that_said() -> None:
+    assert "target tills failed once, the last time: go away" in explained(down).facts
+
+
 def test_it_says_which_target_failed_and_when_it_is_asked_again() -> None:
     found = explained(down)
     assert found.headline.startswith("waits for its worker elsewhere, which is asked again in ")
@@ -84,7 +114,7 @@ def test_it_says_which_target_is_at_work() -> None:
 def test_it_says_that_there_is_no_target() -> None:
     found = explained(None)
     assert "its body lives elsewhere; no target of this app is for it" in found.facts
-    assert found.cure == "add a target for it: Target(url, workflows=['pay']) in Stepwell(targets=[...])"
+    assert found.cure == "add a target for workflow pay: [[targets]] in stepwell.toml, or Stepwell(targets=[...])"
 
 
 def test_it_says_what_a_worker_refused_for_good() -> None:

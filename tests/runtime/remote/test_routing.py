@@ -140,7 +140,8 @@ def test_a_run_for_which_there_is_no_target_waits_for_one() -> None:
             await test.sleep("10s")
             failed = [e.entry async for e in test.app.runs.events("r1") if isinstance(e.entry, AttemptFailed)]
             assert failed[0].failure.message == (
-                "no target is for workflow pay: add one to Stepwell(targets=[...]); there are: "
+                "no target is for workflow pay: add one, as [[targets]] in stepwell.toml or in "
+                "Stepwell(targets=[...]); there are: "
                 "<target function Worker: ship>"
             )
             test.app.targets.add(worker.target(name="late"))

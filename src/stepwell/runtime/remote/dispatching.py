@@ -83,7 +83,10 @@ class Dispatcher:
         of = f"workflow {workflow}" + (f", version {version}" if version else "")
         place = f" in namespace {self._namespace}" if self._namespace else ""
         known = "; ".join(map(repr, self.targets)) or "none"
-        raise WorkerError(f"no target is for {of}{place}: add one to Stepwell(targets=[...]); there are: {known:.500}")
+        raise WorkerError(
+            f"no target is for {of}{place}: add one, as [[targets]] in stepwell.toml or in Stepwell(targets=[...]); "
+            f"there are: {known:.500}"
+        )
 
     async def _ask(self, asked: _Invocation) -> Answer:
         """Ask, and tell the circuit how that went. `WorkerError`."""
