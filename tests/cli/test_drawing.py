@@ -179,3 +179,18 @@ def test_a_worker_elsewhere_that_does_not_answer_is_asked_again() -> None:
     head = Head(id=RunId("r"), workflow="w", created_at=0)
     assert wait_text(head, Wait(kind="retry", name="@invocation[2]")) == "asks its worker again later"
     assert wait_text(head, Wait(kind="retry", name="charge")) == "tries charge again later"
+
+
+def test_what_a_worker_elsewhere_waits_for_is_completed_by_its_name() -> None:
+    told = story((500, completed("@invocation[1]", 500)))
+    wait = Wait(kind="token", name="report:7 b")
+    head = Head(id=RunId("r"), workflow="w", status="waiting", created_at=0, waiting=(wait,))
+    assert draw(told, head, now=1000, columns=200, paint=PLAIN)[-1] == (
+        '  waits for report:7 b: post {"payload": JSON} to /api/runs/r/tokens/report%3A7%20b of a server'
+    )
+
+
+def test_a_run_that_goes_on_does_not_say_what_it_waited_for() -> None:
+    waiting = (Wait(kind="signal", name="go"),)
+    head = Head(id=RunId("r"), workflow="w", status="running", created_at=0, waiting=waiting)
+    assert "go" not in "".join(lines(story((10, completed("a", 5))), head))

@@ -26,7 +26,8 @@ from stepwell.engine.timeline import (
     Timeline,
     TimerItem,
 )
-from stepwell.model.runs import Head
+from stepwell.model.runs import Head, Wait
+from stepwell.runtime.explaining_remote import token_cure
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _GROUP_FROM = 6
@@ -236,7 +237,9 @@ def _shared_row(steps: Sequence[StepItem], end: int) -> Row:
 def _end_lines(timeline: Timeline, head: Head | None, columns: int, paint: Paint) -> list[str]:
     ended, style = timeline.end, ""
     if ended is None:
-        texts = [] if head is None else [wait_text(head, wait) for wait in head.waiting]
+        # A head is written when its run parks. One that runs waits for what it waited for before.
+        is_stale = head is None or head.status == "running"
+        texts = [] if head is None or is_stale else [_wait_line(timeline, head, wait) for wait in head.waiting]
     elif ended.failure is not None:
         texts, style = [f"{ended.status}: {ended.failure}"], "red"
     elif ended.status == "completed":
@@ -244,3 +247,10 @@ def _end_lines(timeline: Timeline, head: Head | None, columns: int, paint: Paint
     else:
         texts = [f"{ended.status}: {ended.reason}" if ended.reason else ended.status]
     return [f"  {paint(clip(text, columns - 2), style)}" for text in texts]
+
+
+def _wait_line(timeline: Timeline, head: Head, wait: Wait) -> str:
+    is_remote = any(step.name == INVOCATION for step in timeline.steps)
+    if wait.kind == "token" and is_remote:
+        return f"waits for {wait.name}: {token_cure(head.id, wait.name)}"
+    return wait_text(head, wait)
