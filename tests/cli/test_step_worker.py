@@ -46,10 +46,18 @@ def test_it_serves_the_workflows_of_an_app_until_it_is_told_to_stop(
         assert process.returncode == 0
         assert said.splitlines()[-1] == "stepwell: stopped"
         assert facts["url"] in said.splitlines()[0]
+        assert "no secret" not in said
     finally:
         process.kill()
         process.communicate()
     assert not Path(shell.folder, ".stepwell").exists()
+
+
+def test_it_says_that_it_lets_in_who_has_no_secret(shell: Shell) -> None:
+    process, _ = begin(shell, "0")
+    process.terminate()
+    _, said = process.communicate(timeout=20)
+    assert "no secret: requests need no signature" in said
 
 
 def orders(folder: Path) -> str:

@@ -47,7 +47,7 @@ async def serve_steps(arguments: Namespace) -> None:
             try:
                 settle_gc(WorkerOptions().gc_threshold)
                 http = Http(worker, settings, max_headers=_MAX_HEADERS, drain=_DRAIN_SECONDS)
-                await _serve(http, app, listener, interrupts, arguments.ready_fd)
+                await _serve(http, app, listener, interrupts, arguments)
             finally:
                 await worker.aclose(drain=not interrupts.hurried.is_set())
     note("stepwell: stopped")
@@ -69,7 +69,7 @@ def _check_who_reaches_it(listener: socket.socket, arguments: Namespace) -> None
 
 
 async def _serve(
-    http: Http[StepWorker], app: Stepwell, listener: socket.socket, interrupts: Interrupts, ready_fd: int | None
+    http: Http[StepWorker], app: Stepwell, listener: socket.socket, interrupts: Interrupts, arguments: Namespace
 ) -> None:
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     started, asked, hurried = (
@@ -78,7 +78,7 @@ async def _serve(
     try:
         await asyncio.wait([serving, started], return_when=FIRST_COMPLETED)
         if started.done():
-            _tell_ready(app, listener, ready_fd)
+            _tell_ready(app, listener, arguments)
         await asyncio.wait([serving, asked], return_when=FIRST_COMPLETED)
         http.stop()
         await asyncio.wait([serving, hurried], return_when=FIRST_COMPLETED)
@@ -89,10 +89,11 @@ async def _serve(
             task.cancel()
 
 
-def _tell_ready(app: Stepwell, listener: socket.socket, ready_fd: int | None) -> None:
+def _tell_ready(app: Stepwell, listener: socket.socket, arguments: Namespace) -> None:
     workflows = sorted({workflow.id for workflow in app.registry.workflows()})
     url = f"{url_of(listener)}{PATH}"
-    note(f"stepwell: {url} runs {', '.join(workflows) or 'nothing'}; Ctrl-C or SIGTERM drains")
-    if ready_fd is not None:
-        with open(ready_fd, "wb") as told:
+    unsigned = "" if arguments.secret_env else "; no secret: requests need no signature"
+    note(f"stepwell: {url} runs {', '.join(workflows) or 'nothing'}{unsigned}; Ctrl-C or SIGTERM drains")
+    if arguments.ready_fd is not None:
+        with open(arguments.ready_fd, "wb") as told:
             told.write(msgspec.json.encode({"url": url, "workflows": workflows, "pid": os.getpid()}) + b"\n")
