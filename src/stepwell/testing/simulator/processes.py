@@ -100,17 +100,13 @@ class Process:
 
     def may_run(self, handle: asyncio.Handle) -> bool:
         """Asked by each callback when its time has come."""
-        if self.is_dead:
-            self._missed.append(handle)  # for good, but nothing of it is finalized while others go on
-            return False
-        if self.is_frozen:
-            self._missed.append(handle)
-            return False
-        if self.turns_left is not None:
+        if self.turns_left is not None and not self.is_dead and not self.is_frozen:
             self.turns_left -= 1
             if self.turns_left < 0:
                 self.kill()
-                return False
+        if self.is_dead or self.is_frozen:
+            self._missed.append(handle)  # of the dead for good, but nothing is finalized while others go on
+            return False
         return True
 
 
