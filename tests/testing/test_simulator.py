@@ -203,6 +203,14 @@ def test_calls_that_happen_again_change_nothing(how: str) -> None:
     assert verdict.fingerprint != calm.fingerprint
 
 
+def test_a_late_call_does_not_create_a_run_that_has_been_deleted() -> None:
+    run = RunScript("r0", 0, Do("a"), (Action(1_000, "delete"),))
+    for seed in range(8):
+        late = Flaky(0, 200, "late", 1.0)
+        verdict = simulate(Scenario(seed=seed, settings=Settings(workers=1), runs=(run,), faults=(late,)))
+        assert (verdict.violation, verdict.journals) == (None, {})
+
+
 def test_calls_may_kill_their_process() -> None:
     assert _verdict(Flaky(0, 60_000, "dies", 0.3)).steps > 2
 

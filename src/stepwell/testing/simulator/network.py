@@ -130,8 +130,9 @@ class Network:
 
         async def again() -> None:
             await asyncio.sleep(delay)
-            with contextlib.suppress(BackendError):
-                await self.witness.apply(call)
+            if not self.witness.would_revive(call):
+                with contextlib.suppress(BackendError):
+                    await self.witness.apply(call)
 
         task = asyncio.get_running_loop().create_task(again(), context=self.witness.context.copy())
         self._late.add(task)

@@ -57,6 +57,12 @@ class Witness:
         self._ever: set[RunId] = set()
         self._chunks: dict[str, dict[int, bytes]] = {}
 
+    def would_revive(self, call: Call) -> bool:
+        """Whether this creates a run that was deleted. Nothing tells the lives of an id apart: a known limit."""
+        return call.name == "store.create" and any(
+            new.head.id in self._ever and new.head.id not in self.journals for new in call.args[0]
+        )
+
     def report(self, invariant: int, run: str, text: str) -> None:
         """Something is wrong. What comes first counts."""
         if not self.found.done():
