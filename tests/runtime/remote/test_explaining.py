@@ -73,9 +73,7 @@ def test_it_says_how_to_complete_what_a_worker_waits_for() -> None:
 
 
 def test_it_says_where_a_redirect_leads() -> None:
-    error = (
-        "HTTP 307 redirects to https://tills.example/step/, and is not followed: give the target the URL that is meant"
-    )
+    error = "HTTP 307 redirects to https://tills.example/step/, which is not followed; if that is the worker"
     assert error in text(explained(moved))
 
 

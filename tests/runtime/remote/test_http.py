@@ -131,7 +131,10 @@ def test_redirects_are_not_followed() -> None:
             async with serving(there) as server:
                 found = await failure(to(server), attempts=3)
                 assert (found.code, len(server.requests), len(inside.requests)) == ("handler_error", 1, 0)
-                assert found.message == f"tenant returned non-JSON body (HTTP 307) (target {server.url})"
+                told = (
+                    f"HTTP 307 redirects to {inside.url}, which is not followed; if that is the worker, give its target"
+                )
+                assert found.message == f"{told} that URL (target {server.url})"
 
     asyncio.run(main())
 

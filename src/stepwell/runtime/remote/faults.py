@@ -46,7 +46,8 @@ def message_of(reply: Reply, body: bytes, no_envelope: str) -> str:
         return text[:_TEXT_MAX]
     if 300 <= reply.status < 400 and (place := reply.headers.get("location")):
         bare = place.partition("?")[0][:_PLACE_MAX]
-        return f"HTTP {reply.status} redirects to {bare}, and is not followed: give the target the URL that is meant"
+        cure = "if that is the worker, give its target that URL"
+        return f"HTTP {reply.status} redirects to {bare}, which is not followed; {cure}"
     is_function = no_envelope.startswith("handler")  # which need not have a body
     return (
         no_envelope.format(status=reply.status)
