@@ -13,12 +13,12 @@ from stepwell.authoring.running import current_step
 from stepwell.authoring.workflows import Definition, DefinitionKeywords, WorkflowRef, workflow_spec
 from stepwell.codec import failure_of
 from stepwell.engine.program import Origin
-from stepwell.engine.remote.calls import INVOCATION, Answer, RemoteCall
+from stepwell.engine.remote.calls import Answer, RemoteCall
 from stepwell.engine.remote.program import RemoteProgram
 from stepwell.errors import DefinitionError
 from stepwell.model.entries import StepCompleted, StepFailed
 from stepwell.model.failures import NULL, Failure
-from stepwell.model.ids import RunId
+from stepwell.model.ids import INVOCATION, RunId
 from stepwell.model.policies import Retry, StepOptions
 
 In = TypeVar("In")

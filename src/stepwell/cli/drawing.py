@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from stepwell.cli.console import Paint, clip, short_ms
 from stepwell.cli.progress import wait_text
-from stepwell.engine.remote.calls import INVOCATION
 from stepwell.engine.timeline import (
     ActItem,
     ChildItem,
@@ -26,6 +25,7 @@ from stepwell.engine.timeline import (
     Timeline,
     TimerItem,
 )
+from stepwell.model.ids import INVOCATION
 from stepwell.model.runs import Head, Wait
 from stepwell.runtime.explaining_remote import token_cure
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from stepwell.cli.console import Paint, clip, short_ms
-from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import (
     AttemptFailed,
     ContinuedAsNew,
@@ -23,7 +22,7 @@ from stepwell.model.entries import (
     StepProgressed,
     TimerFired,
 )
-from stepwell.model.ids import CommandId, RunId
+from stepwell.model.ids import CommandId, RunId, is_invocation
 from stepwell.model.messages import (
     CancelRequested,
     ChildEnded,
@@ -169,8 +168,7 @@ def wait_text(head: Head, wait: Wait, *, token: str = "") -> str:
         case "start":
             return f"starts at {_moment(wait.until)}"
         case "retry":
-            is_worker = wait.name.startswith(f"{INVOCATION}[")
-            return "asks its worker again later" if is_worker else f"tries {wait.name} again later"
+            return "asks its worker again later" if is_invocation(wait.name) else f"tries {wait.name} again later"
         case _:
             return f"waits for a timer ({wait.name})"
 

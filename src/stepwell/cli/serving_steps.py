@@ -18,11 +18,11 @@ from stepwell.cli.listening import bound_socket, is_loopback, url_of
 from stepwell.cli.places import worked_app
 from stepwell.cli.problems import CommandError
 from stepwell.cli.transport import Http
+from stepwell.formats.voyant.headers import STEP_PATH
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.observe import settle_gc
 from stepwell.runtime.options import WorkerOptions
 from stepwell.runtime.stepworker import StepWorker
-from stepwell.runtime.stepworker.replies import PATH
 
 _MAX_HEADERS = 32_768
 _DRAIN_SECONDS = 10.0
@@ -91,7 +91,7 @@ async def _serve(
 
 def _tell_ready(app: Stepwell, listener: socket.socket, arguments: Namespace) -> None:
     workflows = sorted({workflow.id for workflow in app.registry.workflows()})
-    url = f"{url_of(listener)}{PATH}"
+    url = f"{url_of(listener)}{STEP_PATH}"
     unsigned = "" if arguments.secret_env else "; no secret: requests need no signature"
     note(f"stepwell: {url} runs {', '.join(workflows) or 'nothing'}{unsigned}; Ctrl-C or SIGTERM drains")
     if arguments.ready_fd is not None:

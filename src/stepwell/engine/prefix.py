@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from msgspec import Raw, structs
 
-from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -40,7 +39,7 @@ from stepwell.model.entries import (
     Subscribe,
     TimerFired,
 )
-from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id
+from stepwell.model.ids import CommandId, MessageId, RunId, child_run_id, is_invocation
 from stepwell.model.messages import (
     CancelRequested,
     ChildEnded,
@@ -204,7 +203,7 @@ def _is_failure(entry: Entry, base: int) -> bool:
 
 
 def _is_invocation(entry: Entry) -> bool:
-    return isinstance(entry, StepCompleted) and entry.id.startswith(f"{INVOCATION}[")
+    return isinstance(entry, StepCompleted) and is_invocation(entry.id)
 
 
 def _own(frame: Frame) -> tuple[Entry, ...]:

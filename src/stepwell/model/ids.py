@@ -12,6 +12,10 @@ Claim = NewType("Claim", str)
 """The token of one claim: `<store identity>:<nonce>`."""
 MessageId = NewType("MessageId", str)
 
+INVOCATION = "@invocation"
+"""How the steps are called that are invocations of a body elsewhere: `@invocation[1]` is the first of a generation. No
+step of a worker may begin so."""
+
 
 def child_run_id(parent: RunId, base: int, command: CommandId, seed: str = "") -> RunId:
     """The id of a child run: the same for every replay of the command that starts it.
@@ -49,6 +53,11 @@ def answer_stream(message: str) -> str:
 def idempotency_key(run: RunId, base: int, command: CommandId) -> str:
     """What a step hands to the outside world; the same over all attempts and all crashes."""
     return f"{run}.{base}.{command}"
+
+
+def is_invocation(id: str) -> bool:
+    """Whether a step is an invocation of a body elsewhere."""
+    return id.startswith(f"{INVOCATION}[")
 
 
 def step_name(command: CommandId) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from msgspec import Struct, structs
 
@@ -12,14 +11,14 @@ from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.engine.history import timeline
 from stepwell.engine.timeline import ControlItem, StepItem, Timeline
 from stepwell.model.durations import format_ms
-from stepwell.model.ids import RunId, claim_identity
+from stepwell.model.ids import RunId, claim_identity, is_invocation
 from stepwell.model.runs import Head, Wait
 from stepwell.runtime.client import Client
 from stepwell.runtime.explaining_graphs import GraphCase, graph_case
 from stepwell.runtime.explaining_remote import (
     RemoteCase,
     attempt_words,
-    is_invocation,
+    moment_words,
     next_attempt,
     remote_case,
     retry_words,
@@ -94,7 +93,7 @@ def _ended(head: Head, story: Timeline, failures: Sequence[str]) -> Explanation:
     end = story.end
     facts = []
     if head.ended_at is not None:
-        facts.append(f"it ended at {_moment(head.ended_at)}")
+        facts.append(f"it ended at {moment_words(head.ended_at)}")
     if end is not None and end.failure is not None:
         facts.append(f"error: {end.failure}")
     if end is not None and end.reason:
@@ -179,7 +178,7 @@ class _Case:
         if not self.story.is_paused and self.head.status != "paused":
             return None
         last = next((item for item in reversed(self.story.of(ControlItem)) if item.action == "pause"), None)
-        facts = [] if last is None else [f"paused at {_moment(last.at)}: {last.reason or 'no reason given'}"]
+        facts = [] if last is None else [f"paused at {moment_words(last.at)}: {last.reason or 'no reason given'}"]
         return _Found("is paused", (*facts, *self._what_it_waits_for()), f"stepwell runs resume {self.head.id}")
 
     def _lacks_its_worker(self) -> _Found | None:
@@ -302,7 +301,7 @@ def _last_step(story: Timeline) -> StepItem | None:
 
 
 def _wait_words(wait: Wait, now: int) -> str:
-    until = "" if wait.until is None else f", until {_moment(wait.until)}"
+    until = "" if wait.until is None else f", until {moment_words(wait.until)}"
     match wait.kind:
         case "timer":
             left = "" if wait.until is None else f" (in {format_ms(max(0, wait.until - now))})"
@@ -316,7 +315,7 @@ def _wait_words(wait: Wait, now: int) -> str:
         case "child":
             return f"for child {wait.detail or wait.name} (command {wait.name}){until}"
         case "start":
-            return f"it starts at {_moment(wait.until or 0)}"
+            return f"it starts at {moment_words(wait.until or 0)}"
         case "retry":
             left = "" if wait.until is None else f" in {format_ms(max(0, wait.until - now))}"
             return retry_words(wait.name, left)
@@ -336,7 +335,3 @@ def _cure(run: RunId, wait: Wait, *, is_remote: bool) -> str:
             return f"stepwell runs explain {wait.detail}" if wait.detail else ""
         case _:
             return ""
-
-
-def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

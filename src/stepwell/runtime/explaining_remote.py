@@ -10,11 +10,10 @@ from msgspec import Struct
 
 from stepwell.authoring.registry import Registry
 from stepwell.engine.prefix import generation_start
-from stepwell.engine.remote.calls import INVOCATION
 from stepwell.engine.timeline import Timeline
 from stepwell.errors import WorkerError, type_name
 from stepwell.model.entries import Created, Frame
-from stepwell.model.ids import RunId
+from stepwell.model.ids import INVOCATION, RunId, is_invocation
 from stepwell.model.runs import Head
 from stepwell.runtime.client import Client
 from stepwell.runtime.remote.dispatching import Dispatcher
@@ -22,8 +21,6 @@ from stepwell.runtime.remote.faults import worded
 from stepwell.runtime.remote.labels import labels_of_run
 from stepwell.runtime.remote.targets import Targets, TargetState
 from stepwell.runtime.remote.viewing import is_remote
-
-_PREFIX = f"{INVOCATION}["
 
 
 class RemoteCase(Struct, frozen=True, kw_only=True):
@@ -43,7 +40,7 @@ class RemoteCase(Struct, frozen=True, kw_only=True):
         facts = [f"its body lives elsewhere: target {state.label}"]
         last = state.last_error.removesuffix(worded("", state.label))
         if state.circuit != "closed":
-            until = "" if state.retry_at is None else f" until {_moment(state.retry_at)}"
+            until = "" if state.retry_at is None else f" until {moment_words(state.retry_at)}"
             times = f"{state.failures} failures in a row"
             facts.append(f"target {state.label} is left alone{until}: {times}, the last of them: {last}")
         elif state.failures:
@@ -90,7 +87,7 @@ async def remote_case(
 
 def attempt_words(id: str) -> str:
     """A step as explanations call it."""
-    return f"invocation {id[len(_PREFIX) : -1]} of its worker" if is_invocation(id) else f"step {id}"
+    return f"invocation {id[len(INVOCATION) + 1 : -1]} of its worker" if is_invocation(id) else f"step {id}"
 
 
 def retry_words(name: str, left: str) -> str:
@@ -110,10 +107,6 @@ def next_attempt(story: Timeline, now: int) -> int | None:
     return max((at for at in tries if at is not None and at > now), default=None)
 
 
-def is_invocation(id: str) -> bool:
-    """Whether a step is an invocation of a body elsewhere."""
-    return id.startswith(_PREFIX)
-
-
-def _moment(ms: int) -> str:
+def moment_words(ms: int) -> str:
+    """A time as explanations tell it."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -16,9 +16,8 @@ from stepwell.authoring.blueprints import Blueprint
 from stepwell.authoring.registry import Registry
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.engine.prefix import Where, settled_prefix, unbegun
-from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import Frame, StepCompleted, StepFailed
-from stepwell.model.ids import CommandId, RunId
+from stepwell.model.ids import CommandId, RunId, is_invocation
 from stepwell.runtime.client import Client
 from stepwell.runtime.forking import Forking, Origin
 from stepwell.runtime.graph_edits import is_graph, node_edits
@@ -113,7 +112,7 @@ def settled(origin: Origin) -> list[Settled]:
     found: dict[CommandId, Settled] = {}
     for frame in origin.journal:
         for entry in frame.entries:
-            if isinstance(entry, StepCompleted) and not entry.id.startswith(f"{INVOCATION}["):
+            if isinstance(entry, StepCompleted) and not is_invocation(entry.id):
                 found[entry.id] = Settled(entry.id, entry.value)
             elif isinstance(entry, StepFailed):
                 found[entry.id] = Settled(entry.id, None)

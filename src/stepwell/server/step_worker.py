@@ -8,10 +8,11 @@ from typing import Any
 
 from msgspec import structs
 
+from stepwell.formats.voyant.headers import STEP_PATH
 from stepwell.formats.voyant.invocations import Refused
 from stepwell.runtime.stepworker.door import Door, reply_to, too_slow
 from stepwell.runtime.stepworker.lines import Lines
-from stepwell.runtime.stepworker.replies import PATH, Asked, Reply
+from stepwell.runtime.stepworker.replies import Asked, Reply
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -37,7 +38,9 @@ class AsgiStepWorker:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1003})
 
-    async def handle(self, body: bytes, headers: Mapping[str, str], *, method: str = "POST", path: str = PATH) -> Reply:
+    async def handle(
+        self, body: bytes, headers: Mapping[str, str], *, method: str = "POST", path: str = STEP_PATH
+    ) -> Reply:
         """Answer one request; for places where there is no server."""
         with self._door.entered():
             lowered = {name.lower(): value for name, value in headers.items()}

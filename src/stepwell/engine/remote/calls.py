@@ -16,10 +16,6 @@ from stepwell.model.entries import StepCompleted, StepFailed
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId, MessageId
 
-INVOCATION = "@invocation"
-"""How the steps are called that are invocations: `@invocation[1]` is the first of a generation. No step of a worker may
-begin so."""
-
 WaitKind = Literal["DATETIME", "EVENT", "SIGNAL", "MANUAL", "RUN"]
 AnswerStatus = Literal["completed", "waiting", "failed", "cancelled", "compensated", "compensation_failed"]
 Target = Literal["self", "parent", "root"]

@@ -31,7 +31,7 @@ from stepwell.engine.program import (
     StepCommand,
     StepDefinition,
 )
-from stepwell.engine.remote.calls import INVOCATION, Answer, RemoteCall, RemoteHost, Resolution, WaitRequest
+from stepwell.engine.remote.calls import Answer, RemoteCall, RemoteHost, Resolution, WaitRequest
 from stepwell.engine.remote.journal import AFTER, Journal, resolution_of, started
 from stepwell.engine.remote.outside import Outside
 from stepwell.engine.remote.post import Post, child_command
@@ -47,7 +47,7 @@ from stepwell.model.entries import (
     TimerFired,
 )
 from stepwell.model.failures import NULL, Failure
-from stepwell.model.ids import CommandId
+from stepwell.model.ids import INVOCATION, CommandId
 from stepwell.model.messages import CancelRequested, MetadataSent
 from stepwell.model.metadata import MetadataOp
 from stepwell.model.runs import Wait

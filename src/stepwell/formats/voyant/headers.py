@@ -1,4 +1,5 @@
-"""The names of the headers of the wire. Those of the first version, and ours, which others ignore."""
+"""The path, the types and the names of the headers of the wire: those of the first version, and ours, which others
+ignore."""
 
 from __future__ import annotations
 
@@ -19,5 +20,7 @@ NONCE = "x-stepwell-nonce"
 SIGNATURE = "x-stepwell-signature"
 SPEAKS = "x-stepwell-speaks"
 
+STEP_PATH = "/__voyant/workflow-step"
+"""Where orchestrators expect a worker. Ours does not look at the path itself, but signatures may hold it."""
 JSON_TYPE = "application/json; charset=utf-8"
 LINES_TYPE = "application/x-ndjson"

@@ -16,6 +16,8 @@ LABELS = "voyant"
 """The key of metadata that holds the labels. Records do not show it."""
 ENVIRONMENTS = ("production", "preview", "development")
 DEFAULT_ENVIRONMENT = "development"
+NO_VERSION = "local"
+"""The version that the wire and its records have of runs without one."""
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]

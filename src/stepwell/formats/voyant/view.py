@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct
 
 from stepwell.formats.voyant.faults import end_fault, run_fault, step_fault, worker_fault
 from stepwell.formats.voyant.journals import WireJournal, journal_members
-from stepwell.formats.voyant.labels import LABELS, Labels, labels_of, tag_list
+from stepwell.formats.voyant.labels import LABELS, NO_VERSION, Labels, labels_of, tag_list
 from stepwell.formats.voyant.plain import plain
 from stepwell.formats.voyant.record import (
     CompensationResult,
@@ -44,12 +44,10 @@ from stepwell.model.entries import (
     TimerFired,
 )
 from stepwell.model.failures import NULL
-from stepwell.model.ids import step_name
+from stepwell.model.ids import is_invocation, step_name
 from stepwell.model.runs import TERMINAL, Head
 
-INVOCATION = "@invocation["
 """How the ids of steps begin that are invocations of a body elsewhere."""
-_NO_VERSION = "local"
 _STATUSES: Mapping[str, RecordStatus] = {
     "queued": "running",
     "running": "running",
@@ -192,7 +190,7 @@ class _Record:
 
     def _invoked(self, id: str) -> bool:
         """Whether the step is an invocation of a body elsewhere, which is no step to that system."""
-        if not id.startswith(INVOCATION):
+        if not is_invocation(id):
             return False
         self.invoked.add(id)
         return True
@@ -250,7 +248,7 @@ class _Record:
         return RunRecord(
             id=head.id,
             workflow_id=head.workflow,
-            workflow_version=labels.version or created.version or _NO_VERSION,
+            workflow_version=labels.version or created.version or NO_VERSION,
             status=status,
             input=self._input(),
             output=self._value(self.ended.value) if self.ended is not None and status == "completed" else UNSET,

@@ -32,6 +32,7 @@ from stepwell.formats.voyant.invocations import (
     read_step,
 )
 from stepwell.formats.voyant.labels import tag_map
+from stepwell.formats.voyant.texts import is_object
 from stepwell.model.entries import StepCompleted, StepFailed
 from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId
@@ -284,7 +285,7 @@ def _where(raw: Raw) -> Raw:
     """The fields that an event must have. `WireFault` if that is no object."""
     if raw == NULL:
         return NULL
-    if bytes(memoryview(raw)[:1]) != b"{":
+    if not is_object(raw):
         raise WireFault("waitpoints: `match` must be an object of fields that the event must have")
     return _own(raw)
 

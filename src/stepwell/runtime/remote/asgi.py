@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
-from stepwell.runtime.remote.sending import METHOD, STEP_PATH, Reply, Sent, Unreachable
+from stepwell.formats.voyant.headers import STEP_PATH
+from stepwell.runtime.remote.sending import METHOD, Reply, Sent, Unreachable
 
 Message = MutableMapping[str, Any]
 Application = Callable[

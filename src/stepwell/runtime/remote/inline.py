@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from stepwell.runtime.remote.sending import STEP_PATH, Reply, Sent, Unreachable
+from stepwell.formats.voyant.headers import STEP_PATH
+from stepwell.runtime.remote.sending import Reply, Sent, Unreachable
 
 Handler = Callable[[bytes, Mapping[str, str]], Awaitable[tuple[int, Mapping[str, str], bytes | AsyncIterable[bytes]]]]
 """Answers the body and headers of a request with status, headers and body, at once or in pieces."""

@@ -10,9 +10,6 @@ from typing import Protocol
 from msgspec import Struct
 
 METHOD = "POST"
-STEP_PATH = "/__voyant/workflow-step"
-"""Where workers in this process are asked; they do not look at it."""
-
 
 _DIGITS = 18
 

@@ -27,7 +27,7 @@ from stepwell.formats.voyant.headers import (
     TIMESTAMP,
 )
 from stepwell.formats.voyant.invocations import PROTOCOL, RunMetaIn, StepRequest, WireJournal
-from stepwell.formats.voyant.labels import Labels, tag_list
+from stepwell.formats.voyant.labels import NO_VERSION, Labels, tag_list
 from stepwell.formats.voyant.plain import plain
 from stepwell.formats.voyant.signing import SignedRequest, key_id, sign_v1, sign_v2
 from stepwell.model.entries import Created
@@ -37,7 +37,6 @@ from stepwell.model.traceparents import TAG, traceparent_of
 from stepwell.ports import Clock
 from stepwell.runtime.remote.sending import METHOD, Sent
 
-_NO_VERSION = "local"
 _REASON_MAX = 500
 
 
@@ -59,7 +58,7 @@ def step_request(call: RemoteCall, journal: WireJournal, codec: Codec, around: A
     return StepRequest(
         run_id=origin.run,
         workflow_id=created.workflow,
-        workflow_version=labels.version or created.version or _NO_VERSION,
+        workflow_version=labels.version or created.version or NO_VERSION,
         invocation_count=call.number,
         input=_input(origin, labels, codec),
         journal=journal,

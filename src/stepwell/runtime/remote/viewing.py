@@ -13,17 +13,16 @@ from stepwell.authoring.remotes import RemoteBinding, RemoteWorkflow, remote_pro
 from stepwell.codec import failure_of
 from stepwell.engine.fold import Fold
 from stepwell.engine.program import Origin
-from stepwell.engine.remote.calls import INVOCATION, Answer, WaitRequest
+from stepwell.engine.remote.calls import Answer, WaitRequest
 from stepwell.engine.remote.program import RemoteProgram
 from stepwell.errors import ActivationError, CodecError
 from stepwell.formats.voyant import RemoteView
 from stepwell.formats.voyant.record import Waitpoint
 from stepwell.model.entries import AttemptFailed, ContinuedAsNew, Frame, StepCompleted, StepFailed
 from stepwell.model.failures import NULL, Failure
+from stepwell.model.ids import is_invocation
 from stepwell.model.runs import Head
 from stepwell.runtime.remote.wire_journal import wire_journal
-
-_PREFIX = f"{INVOCATION}["
 
 
 def is_remote(registry: Registry, workflow: str, version: str, frames: Sequence[tuple[int, Frame]]) -> bool:
@@ -75,9 +74,9 @@ def _ran_elsewhere(frames: Iterable[Frame]) -> bool | None:
     for frame in frames:
         for entry in frame.entries:
             if isinstance(entry, StepCompleted | StepFailed):
-                return bool(entry.via) or entry.id.startswith(_PREFIX)
+                return bool(entry.via) or is_invocation(entry.id)
             if isinstance(entry, AttemptFailed):
-                return entry.id.startswith(_PREFIX)
+                return is_invocation(entry.id)
             if isinstance(entry, ContinuedAsNew) and (found := _ran_elsewhere(entry.history)) is not None:
                 return found
     return None
@@ -97,10 +96,10 @@ def _last_answer(registry: Registry, frames: Sequence[tuple[int, Frame]]) -> Ans
     """What the last invocation brought."""
     for _, frame in reversed(frames):
         for entry in reversed(frame.entries):
-            if isinstance(entry, StepCompleted) and entry.id.startswith(_PREFIX):
+            if isinstance(entry, StepCompleted) and is_invocation(entry.id):
                 answer: Answer = registry.codec.typed(Answer).decode(entry.value, where="the answer of a worker")
                 return answer
-            if isinstance(entry, StepFailed) and entry.id.startswith(_PREFIX):
+            if isinstance(entry, StepFailed) and is_invocation(entry.id):
                 return None
     return None
 

@@ -26,6 +26,7 @@ from stepwell.formats.voyant.invocations import (
     read_request,
     refusal_bytes,
 )
+from stepwell.formats.voyant.labels import NO_VERSION
 from stepwell.model.ids import RunId
 from stepwell.model.runs import Head
 from stepwell.runtime.stepworker.guard import Guard
@@ -34,10 +35,8 @@ from stepwell.runtime.stepworker.lifetime import Lifetime
 from stepwell.runtime.stepworker.lines import Lines
 from stepwell.runtime.stepworker.options import StepWorkerOptions
 from stepwell.runtime.stepworker.replies import JSON, NDJSON, Asked, Reply
-from stepwell.runtime.stepworker.sending import SPEAKS, Kept, Live, Outlet
+from stepwell.runtime.stepworker.sending import ABILITIES, Kept, Live, Outlet
 
-LOCAL = "local"
-"""The version that orchestrators send if they know none."""
 _RETRY_AFTER = "1"
 _EARLY = 2
 """So many times as many requests as may be worked on may be read at a time."""
@@ -162,7 +161,7 @@ class Door:
         versions = [item.spec.version for item in registry.workflows() if item.id == id and isinstance(item, Workflow)]
         if not versions:
             raise Refused(404, "workflow_not_found", f'workflow "{id}" is not registered in this bundle')
-        found = registry.find(id, version if any(versions) and version != LOCAL else "")
+        found = registry.find(id, version if any(versions) and version != NO_VERSION else "")
         if isinstance(found, Workflow):
             return found
         known = [item for item in versions if item]
@@ -188,7 +187,7 @@ class Door:
         error = task.exception()
         if error is not None:
             raise _refusal_of(request, error) from error
-        return Reply(200, JSON | {headers.SPEAKS: ",".join(SPEAKS)}, outcome_bytes(task.result()))
+        return Reply(200, JSON | {headers.SPEAKS: ",".join(ABILITIES)}, outcome_bytes(task.result()))
 
     def _begun(
         self, asked: Asked, request: StepRequest, workflow: Workflow[Any, Any], outlet: Outlet
@@ -239,7 +238,7 @@ class Door:
             )
         except CodecError as error:
             raise Refused(400, "invalid_request", f"the journal cannot be read: {error}") from error
-        except (ActivationError, Exception) as error:
+        except Exception as error:
             raise _refusal_of(request, error) from error
         head = Head(
             id=RunId(request.run_id),

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from stepwell.formats.voyant.headers import JSON_TYPE, LINES_TYPE, STEP_PATH
 from stepwell.runtime.stepworker.lines import Lines
 
-PATH = "/__voyant/workflow-step"
-"""Where orchestrators expect a worker. It does not look at the path itself, but signatures may hold it."""
-JSON = {"content-type": "application/json; charset=utf-8"}
-NDJSON = {"content-type": "application/x-ndjson", "cache-control": "no-store", "x-accel-buffering": "no"}
+JSON = {"content-type": JSON_TYPE}
+NDJSON = {"content-type": LINES_TYPE, "cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class Reply(NamedTuple):
@@ -46,7 +45,9 @@ class StepWorker(Protocol):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI 3."""
 
-    async def handle(self, body: bytes, headers: Mapping[str, str], *, method: str = "POST", path: str = PATH) -> Reply:
+    async def handle(
+        self, body: bytes, headers: Mapping[str, str], *, method: str = "POST", path: str = STEP_PATH
+    ) -> Reply:
         """Answer one request; for places where there is no server."""
 
     async def open(self) -> None:

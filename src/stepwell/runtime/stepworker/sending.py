@@ -14,7 +14,7 @@ BUFFER_MAX = 32 * 2**20
 """How many bytes of chunks may wait to be sent, for one invocation."""
 _QUIET = 256 * 1024
 """With less than this waiting, a step's result need not wait for its chunks."""
-SPEAKS = ("cancel", "lines")
+ABILITIES = ("cancel", "lines")
 
 
 class Outlet(Protocol):
@@ -83,7 +83,7 @@ class Live:
     """Lines, for a reader who may be slow."""
 
     def __init__(self, *, limit: int | None = None) -> None:
-        self._lines: list[bytes] = [write_line(Speaks(SPEAKS))]
+        self._lines: list[bytes] = [write_line(Speaks(ABILITIES))]
         self._size = 0
         self._limit = BUFFER_MAX if limit is None else limit
         self._is_over = False

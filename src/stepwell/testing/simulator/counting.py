@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from stepwell.engine.remote.calls import INVOCATION, Answer
+from stepwell.engine.remote.calls import Answer
 from stepwell.model.entries import Ended, Entry, Received, SendMetadata, StepCompleted, StepFailed
+from stepwell.model.ids import is_invocation
 from stepwell.model.messages import CancelRequested, MetadataSent
 from stepwell.model.runs import Head
 from stepwell.testing.simulator.journals import Journal
@@ -67,7 +68,7 @@ def wrong_cleanup(entries: Sequence[Entry], ended: Ended) -> Iterator[str]:
     for entry in entries:
         if isinstance(entry, Received) and isinstance(entry.message, CancelRequested):
             is_cancelled = is_cancelled or can_clean_up
-        elif isinstance(entry, StepCompleted | StepFailed) and entry.id.startswith(INVOCATION):
+        elif isinstance(entry, StepCompleted | StepFailed) and is_invocation(entry.id):
             is_asked = is_asked or is_cancelled
             is_known = isinstance(entry, StepCompleted) and "cancel" in _decode(bytes(entry.value)).speaks
             can_clean_up = can_clean_up or is_known

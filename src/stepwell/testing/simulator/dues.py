@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from stepwell.engine.remote.calls import INVOCATION, Answer
+from stepwell.engine.remote.calls import Answer
 from stepwell.model.entries import AttemptFailed, StepCompleted, StepFailed, TimerFired
+from stepwell.model.ids import is_invocation
 
 _KINDS = ("signal", "event", "token")
 _decode = msgspec.json.Decoder(Answer).decode
@@ -27,7 +28,7 @@ class Dues:
 
     def add(self, entry: StepCompleted | StepFailed | AttemptFailed, at: int, *, is_held: bool) -> None:
         """A step is over. While a run is paused, its program does not hear of that."""
-        if not isinstance(entry, StepCompleted) or not entry.id.startswith(INVOCATION):
+        if not isinstance(entry, StepCompleted) or not is_invocation(entry.id):
             return
         self._held.append(_decode(bytes(entry.value)))
         if not is_held:

@@ -11,7 +11,6 @@ from stepwell.authoring.registry import Registry
 from stepwell.codec import Codec
 from stepwell.engine.driver import Driver
 from stepwell.engine.prefix import generation_start
-from stepwell.engine.remote.calls import INVOCATION
 from stepwell.model.entries import (
     Act,
     AttemptFailed,
@@ -27,7 +26,7 @@ from stepwell.model.entries import (
     StepFailed,
     TimerFired,
 )
-from stepwell.model.ids import Claim, CommandId, MessageId, RunId
+from stepwell.model.ids import Claim, CommandId, MessageId, RunId, is_invocation
 from stepwell.model.messages import CancelRequested, PauseRequested, ResumeRequested
 from stepwell.model.runs import Head
 from stepwell.ports import Blobs, NewRun
@@ -228,7 +227,7 @@ class Journal:
                 self._wrong(6, f"step {id} is journaled after its invocation {via} was over")
         elif attempt != self._attempts.get(id, 0) + 1:
             self._wrong(2, f"attempt {attempt} of step {id} follows attempt {self._attempts.get(id, 0)}")
-        elif attempt > ATTEMPTS and not id.startswith(INVOCATION):
+        elif attempt > ATTEMPTS and not is_invocation(id):
             self._wrong(2, f"step {id} was tried {attempt} times")
         if is_new and id in self._results:
             self._wrong(2, f"step {id} has a second outcome")
@@ -236,7 +235,7 @@ class Journal:
             self._attempts[id] = attempt
         else:
             self._results.add(id)
-        if id.startswith(INVOCATION):
+        if is_invocation(id):
             return
         if isinstance(entry, StepCompleted) and is_new and (mark := MARK_BYTES.search(bytes(entry.value))):
             self.marks_of[f"{id}@{self.base}" if self.base > 1 else id] = mark.group().decode()
