@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -63,7 +64,7 @@ class ForkMachine(Machine):
         self.registry = origin.registry
         self.now = origin.now + 10
         prefix = settled_prefix([frame for _, frame in origin.frames], cut, base=1)
-        frames = [origin.frames[0][1], *rebased(prefix, OLD, Generation(FORK, 1, SEED))]
+        frames = [origin.frames[0][1], *rebased(prefix, Generation(FORK, 1, SEED))]
         self.frames = list(enumerate(frames, 1))
         self.mail = Fold(FORK, self.frames).mail
         self.inbox, self.running, self.acts, self.children, self.crashes = [], {}, [], [], 0
@@ -184,7 +185,7 @@ def received(message: Message, no: int = 1) -> Received:
     return Received(no=no, id=MessageId(f"m{no}"), at=1000, message=message)
 
 
-def started(id: str, **options: str) -> Intended:
+def started(id: str, **options: Any) -> Intended:
     child = RunId(options.pop("child", child_run_id(RUN, 1, C(id), SEED)))
     return Intended(id=C(id), act=StartChild(child=child, workflow="c", **options))  # type: ignore[arg-type]
 
@@ -250,7 +251,7 @@ def test_the_time_of_a_whole_run_does_not_run_out_in_its_retry() -> None:
 
 def test_an_open_child_is_started_again_under_a_new_id() -> None:
     frames = journal(started("c"), Confirmed(id=C("c")), done("a"))
-    prefix = rebased(settled_prefix(frames, Where.END, base=1), OLD, Generation(FORK, 1, SEED))
+    prefix = rebased(settled_prefix(frames, Where.END, base=1), Generation(FORK, 1, SEED))
     first, second = prefix[0].entries[0], prefix[1].entries[0]
     assert isinstance(first, Intended)
     assert isinstance(first.act, StartChild)
@@ -261,16 +262,23 @@ def test_an_open_child_is_started_again_under_a_new_id() -> None:
 def test_a_child_that_is_known_by_a_name_of_the_body_is_started_again_under_a_new_id() -> None:
     act = StartChild(child=OLD.child(C("ship#k")), workflow="ship", name=C("ship#k"))
     frames = journal(Intended(id=C("c"), act=act), Confirmed(id=C("c")))
-    prefix = rebased(settled_prefix(frames, Where.END, base=1), OLD, Generation(FORK, 1, SEED))
+    prefix = rebased(settled_prefix(frames, Where.END, base=1), Generation(FORK, 1, SEED))
     first = prefix[0].entries[0]
     assert isinstance(first, Intended)
     assert first.act == structs.replace(act, child=child_run_id(FORK, 1, C("ship#k"), SEED))
 
 
+def test_a_child_that_a_fork_took_over_is_started_again_under_a_new_id() -> None:
+    frames = journal(started("c"), Confirmed(id=C("c")), done("a"), ended("c", "failed"))
+    fork = rebased(settled_prefix(frames, Where.END, base=1), Generation(FORK, 1, SEED))
+    again = rebased(settled_prefix([frames[0], *fork], C("a"), base=1), Generation(RunId("again"), 1, SEED))
+    assert again[0].entries[0] == started("c", child=child_run_id(RunId("again"), 1, C("c"), SEED))
+
+
 def test_an_id_that_the_author_chose_stays() -> None:
-    frames = journal(started("c", child="mine"), Confirmed(id=C("c")))
-    prefix = rebased(settled_prefix(frames, Where.END, base=1), OLD, Generation(FORK, 1, SEED))
-    assert prefix[0].entries[0] == started("c", child="mine")
+    frames = journal(started("c", child="mine", is_chosen=True), Confirmed(id=C("c")))
+    prefix = rebased(settled_prefix(frames, Where.END, base=1), Generation(FORK, 1, SEED))
+    assert prefix[0].entries[0] == started("c", child="mine", is_chosen=True)
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
@@ -360,6 +368,6 @@ def test_the_first_frame_of_a_generation_brings_nothing_from_the_one_before() ->
 
 def test_messages_are_rebased() -> None:
     frames = settled_prefix(journal(started("c"), Confirmed(id=C("c")), ended("c")), Where.END, base=1)
-    last = rebased(frames, OLD, Generation(FORK, 4, SEED))[-1].entries[0]
+    last = rebased(frames, Generation(FORK, 4, SEED))[-1].entries[0]
     assert isinstance(last, Received)
     assert structs.asdict(last.message)["base"] == 4

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import run, until
 from tests.runtime.conftest import OpenApp
 
-from stepwell import Context, HookError, RunCancelledError, Signal, Stepwell, workflow
+from stepwell import Context, HookError, Retry, RunCancelledError, RunError, Signal, Stepwell, workflow
 
 go = Signal("go", int)
 
@@ -97,5 +97,34 @@ def test_a_retry_is_told_when_another_run_has_taken_the_token_that_it_wants(monk
             await again.send(go, 1)
             assert await again.result(timeout=5) == "refused"
             await other.cancel()
+
+    run(scenario())
+
+
+failures: list[int] = []
+
+
+@workflow
+async def fragile(_: Context) -> str:
+    if failures:
+        failures.pop()
+        raise ValueError("not yet")
+    return "done"
+
+
+@workflow(retry=Retry(attempts=2, first_delay="10ms"))
+async def insisting(_: Context) -> str:
+    return await fragile()
+
+
+def test_a_fork_that_begins_again_starts_a_child_that_it_took_over_under_an_id_of_its_own() -> None:
+    async def scenario() -> None:
+        failures[:] = [1, 2]
+        async with Stepwell("memory://", include=[insisting, fragile]) as app:
+            origin = await app.start(insisting, id="origin")
+            with pytest.raises(RunError, match="not yet"):
+                await origin.result(timeout=5)
+            fork = app.handle(await app.runs.fork("origin"))
+            assert await fork.result(timeout=5) == "done"
 
     run(scenario())

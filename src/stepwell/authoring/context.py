@@ -323,6 +323,7 @@ class Context:
             input=self._registry.input_of(workflow, given),
             on_parent_end=on_parent_end,
             blueprint=self._registry.snapshot_of(workflow),
+            is_chosen=id is not None,
         )
         return act, command
 

@@ -34,7 +34,6 @@ def retried(fold: Fold, journal: Sequence[Frame], *, not_before: int, base: int)
     origin = fold.origin
     history = rebased(
         unbegun(settled_prefix(journal, Where.FAILURE, base=origin.base)),
-        Generation(origin.run, origin.base, origin.seed),
         Generation(origin.run, base, origin.seed),
     )
     entry = continued(fold, fold.created.metadata, input=origin.input, unread=origin.unread)

@@ -112,7 +112,7 @@ def settled_prefix(
     return tuple(frame for frame in result if frame.entries)
 
 
-def rebased(frames: Sequence[Frame], old: Generation, new: Generation) -> tuple[Frame, ...]:
+def rebased(frames: Sequence[Frame], new: Generation) -> tuple[Frame, ...]:
     """The same frames for another generation: messages that answer its commands name the new base, and children that
     are to be started again get the ids that they have there."""
     open_children = {
@@ -124,7 +124,7 @@ def rebased(frames: Sequence[Frame], old: Generation, new: Generation) -> tuple[
             return structs.replace(entry, message=structs.replace(entry.message, base=new.base))
         if isinstance(entry, Intended) and entry.id in open_children:
             name = entry.act.name if isinstance(entry.act, StartChild) and entry.act.name else entry.id
-            return structs.replace(entry, act=_renamed(entry.act, old.child(name), new.child(name)))
+            return structs.replace(entry, act=_renamed(entry.act, new.child(name)))
         return entry
 
     return tuple(structs.replace(frame, entries=tuple(map(convert, frame.entries))) for frame in frames)
@@ -368,9 +368,10 @@ def _is_bound(entry: Intended) -> bool:
     return isinstance(act, OpenHook) or (isinstance(act, StartChild) and act.on_parent_end != "abandon")
 
 
-def _renamed(act: Act, old: RunId, new: RunId) -> Act:
-    """A child with an id that the author chose keeps it."""
-    return structs.replace(act, child=new) if isinstance(act, StartChild) and act.child == old else act
+def _renamed(act: Act, new: RunId) -> Act:
+    """A child with an id that the author chose keeps it. The id of another may be that of any run that this one was
+    made of."""
+    return structs.replace(act, child=new) if isinstance(act, StartChild) and not act.is_chosen else act
 
 
 def _resume(at: int) -> Received:

@@ -138,8 +138,8 @@ class Received(_Entry, tag="received", frozen=True, kw_only=True, omit_defaults=
 
 class StartChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag="start_child"):
     """Create a run. Detached children (`on_parent_end="abandon"`) have no parent link for its end. `is_shared`: the id
-    is that of a key, and a run that has it already is as good. `name`: what the id is derived from, if not from the
-    command's."""
+    is that of a key, and a run that has it already is as good. `is_chosen`: the id is that of the body's author.
+    `name`: what the id is derived from, if not from the command's."""
 
     child: RunId
     workflow: str
@@ -150,6 +150,7 @@ class StartChild(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     blueprint: Raw = NULL
     tags: dict[str, str] = {}
     is_shared: bool = False
+    is_chosen: bool = False
     name: CommandId = CommandId("")
 
 

@@ -118,7 +118,7 @@ def _paused(client: Client, export: RunExport, id: RunId) -> tuple[Head, list[Fr
     kept = start.history if isinstance(start, ContinuedAsNew) else ()
     seed = _seed_of(start) or clock.random_bytes(16).hex()
     prefix = settled_prefix([*kept, *(frame for _, frame in own)], Where.END, base=base)
-    prefix = rebased(prefix, Generation(old.id, base, _seed_of(start)), Generation(id, base, seed))
+    prefix = rebased(prefix, Generation(id, base, seed))
     frames = [_with_origin(frame, seed, old.id) for frame in export.frames[:base]]
     if len(own) == 1 and not old.waiting:
         frames[-1] = _not_before(frames[-1], now)

@@ -173,7 +173,7 @@ class Forking:
             frames.append(Frame(first.at, by, (_continued(origin, origin.start, created, is_anew),)))
         seed = created.seed
         base = len(frames)
-        frames += rebased(prefix, Generation(old.id, origin.base, seed), Generation(id, base, seed))
+        frames += rebased(prefix, Generation(id, base, seed))
         head = Head(
             id=id,
             workflow=created.workflow,
