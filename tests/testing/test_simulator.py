@@ -51,6 +51,8 @@ from stepwell.testing.simulator.simulation import simulate
 for seed in map(int, sys.argv[1:]):
     print(seed, simulate(random_scenario(seed)).fingerprint)
 """
+_TRIES = 100
+"""As many as a busy machine has time for: a test that takes two minutes ends all of them, and says nothing."""
 TWO_STEPS = Seq((Do("a", 12_000), Do("b")))
 
 
@@ -62,7 +64,7 @@ def _ensure_all_hold(seeds: range) -> None:
         if try_seed(seed).finding is not None:
             verdict = tried(random_scenario(seed))
             assert verdict.violation is not None
-            smallest = tried(shrink(verdict.scenario, verdict.violation), keeps_log=True)
+            smallest = tried(shrink(verdict.scenario, verdict.violation, tries=_TRIES), keeps_log=True)
             lines = [f"replay it: stepwell sim --seed {seed} (these seeds began with {seeds.start})"]
             pytest.fail("\n".join(lines + report(smallest)), pytrace=False)
 
