@@ -12,12 +12,12 @@ from stepwell.authoring.registry import Registry
 from stepwell.engine.prefix import generation_start
 from stepwell.engine.timeline import Timeline
 from stepwell.errors import WorkerError, type_name
+from stepwell.formats.voyant.faults import unworded
 from stepwell.model.entries import Created, Frame
 from stepwell.model.ids import INVOCATION, RunId, is_invocation
 from stepwell.model.runs import Head
 from stepwell.runtime.client import Client
 from stepwell.runtime.remote.dispatching import Dispatcher
-from stepwell.runtime.remote.faults import worded
 from stepwell.runtime.remote.labels import labels_of_run
 from stepwell.runtime.remote.targets import Targets, TargetState
 from stepwell.runtime.remote.viewing import is_remote
@@ -38,7 +38,7 @@ class RemoteCase(Struct, frozen=True, kw_only=True):
             lack = "no target of this app is for it" if self.has_targets else "this app has no targets"
             return [f"its body lives elsewhere; {lack}"]
         facts = [f"its body lives elsewhere: target {state.label}"]
-        last = state.last_error.removesuffix(worded("", state.label))
+        last = unworded(state.last_error)
         if state.circuit != "closed":
             until = "" if state.retry_at is None else f" until {moment_words(state.retry_at)}"
             times = f"{state.failures} failures in a row"

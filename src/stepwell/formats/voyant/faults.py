@@ -30,7 +30,16 @@ _RUNTIME_CODES = frozenset(
 )
 """Codes of failures that are not the workflow's, but of what runs it."""
 _TARGET = " (target "
-"""How messages name the target at their end, which is nothing to clients."""
+
+
+def worded(message: str, label: str) -> str:
+    """A message as clients know it, and which target it is about."""
+    return f"{message}{_TARGET}{label})"
+
+
+def unworded(message: str) -> str:
+    """The same without the target, for clients, to whom that is nothing, and where it was named already."""
+    return (message.rpartition(_TARGET)[0] if message.endswith(")") else "") or message
 
 
 def code_of(failure: Failure) -> str:
@@ -52,8 +61,8 @@ def step_fault(failure: Failure) -> StepFault:
 def run_fault(failure: Failure) -> RecordError:
     """A failure in three words."""
     category, message = _category(failure), _message(failure)
-    if category == RUNTIME and message.endswith(")"):
-        message = message.rpartition(_TARGET)[0] or message
+    if category == RUNTIME:
+        message = unworded(message)
     return RecordError(category=category, code=code_of(failure), message=message)
 
 

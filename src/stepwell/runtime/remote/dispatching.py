@@ -14,6 +14,7 @@ from stepwell.authoring.remotes import InvocationHost
 from stepwell.authoring.running import current_step
 from stepwell.engine.remote.calls import Answer, RemoteCall
 from stepwell.errors import DefinitionError, SealedError, WorkerError
+from stepwell.formats.voyant.faults import unworded, worded
 from stepwell.formats.voyant.headers import LINES_TYPE, SPEAKS
 from stepwell.formats.voyant.invocations import Outcome, WireFault, read_outcome, request_bytes
 from stepwell.formats.voyant.lines import ChunkSent, LineReader, Over, Speaks, StepOver
@@ -23,7 +24,7 @@ from stepwell.ports import Clock
 from stepwell.runtime.client import Client
 from stepwell.runtime.remote.answers import Intake
 from stepwell.runtime.remote.circuits import Circuit
-from stepwell.runtime.remote.faults import is_json, is_up, message_of, non_json, refused, worded
+from stepwell.runtime.remote.faults import is_json, is_up, message_of, non_json, refused
 from stepwell.runtime.remote.labels import labels_of_run
 from stepwell.runtime.remote.links import Link
 from stepwell.runtime.remote.sending import Patience, Reply, Sent, TooLarge, Unreachable
@@ -101,7 +102,7 @@ class Dispatcher:
             error, verdict = self._judged(fault, asked)
             if verdict is False:
                 if circuit.failed(str(error), self._clock.now(), self._fraction(), began=began):
-                    _log.warning("target %s is down and left alone for a while: %s", label, error)
+                    _log.warning("target %s is down and left alone for a while: %s", label, unworded(str(error)))
                 if circuit.retry_at is not None and error.retry_after is None:
                     error.retry_after = self._pause_s(circuit)
             raise error from None

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from stepwell.errors import WorkerError, WorkerRefusedError
+from stepwell.formats.voyant.faults import worded
 from stepwell.runtime.remote.sending import Reply
 
 _RETRIED = frozenset({408, 425, 429})
@@ -86,11 +87,6 @@ def refused(label: str, reply: Reply, message: str, *, attempt: int, now_ms: int
         return WorkerRefusedError(text)
     asked = retry_after_ms(reply.headers.get("retry-after"), now_ms)
     return WorkerError(text, retry_after=None if asked is None else patient(asked, attempt) / 1000)
-
-
-def worded(message: str, label: str) -> str:
-    """A message as clients know it, and which target it is about."""
-    return f"{message} (target {label})"
 
 
 def retry_after_ms(header: str | None, now_ms: int) -> int | None:
