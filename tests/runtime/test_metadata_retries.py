@@ -68,6 +68,31 @@ async def holding(ctx: Context) -> None:
 
 
 @workflow
+async def bottom(ctx: Context) -> None:
+    ctx.metadata.root.increment("done")
+    await ctx.sleep("1h")
+
+
+@workflow
+async def upper(ctx: Context) -> None:
+    await lower()
+
+
+@workflow
+async def lower(ctx: Context) -> None:
+    ctx.metadata.root.increment("done")
+    await bottom()
+
+
+@workflow
+async def top(ctx: Context) -> None:
+    held = await ctx.start(upper)
+    await ctx.sleep("1m")
+    await quick()
+    await held.result()
+
+
+@workflow
 async def marking(ctx: Context) -> None:
     ctx.metadata["phase"] = "begun"
     ctx.metadata["done"] = 10
@@ -110,6 +135,17 @@ async def test_a_fork_counts_its_own_children(stepwell: StepwellTest) -> None:
     await stepwell.app.handle(fork).result()
     assert await metadata(stepwell, handle.id) == {"done": "1"}
     assert await metadata(stepwell, fork) == {"done": "1"}
+
+
+async def test_a_fork_counts_what_is_below_its_own_children(stepwell: StepwellTest) -> None:
+    handle = await stepwell.start(top)
+    await stepwell.sleep("2m")
+    assert await metadata(stepwell, handle.id) == {"done": "2"}
+    fork = await stepwell.app.runs.fork(handle.id, from_step="quick")
+    await handle.result()
+    await stepwell.app.handle(fork).result()
+    assert await metadata(stepwell, handle.id) == {"done": "2"}
+    assert await metadata(stepwell, fork) == {"done": "2"}
 
 
 async def test_a_fork_that_ends_before_its_child_asks_has_counted_nothing(stepwell: StepwellTest) -> None:

@@ -234,11 +234,9 @@ def _divided(frames: Sequence[Frame], cut: _Cut) -> tuple[list[Frame], list[Entr
 
 
 def _is_from(entry: Entry, children: Collection[RunId]) -> bool:
-    """Whether it is a change of metadata that one of these children asked for. They are to be started again, and will
-    ask again."""
-    if not isinstance(entry, Received) or not isinstance(entry.message, MetadataSent):
-        return False
-    return any(entry.id.startswith(f"metadata:{child}.") for child in children)
+    """Whether it is a change of metadata that one of these children asked for, or a run below it. They are to be
+    started again, and will ask again."""
+    return isinstance(entry, Received) and isinstance(entry.message, MetadataSent) and entry.message.child in children
 
 
 def _may_be_late(entry: Entry, touched: set[RunId]) -> bool:

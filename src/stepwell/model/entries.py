@@ -21,7 +21,8 @@ from stepwell.model.tokens import NO_OPTIONS, HookOptions
 class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who started this run as a child, by which command, and what its end means for the child.
 
-    `lineage` is the parent's: another run may have had its id before. `root` is the run at the top, if that is another.
+    `lineage` is the parent's: another run may have had its id before. `root` is the run at the top, if that is another,
+    and `branch` the child of that one which this run is below.
     """
 
     run: RunId
@@ -30,6 +31,7 @@ class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_parent_end: str = "cancel"
     lineage: str = ""
     root: RunId = RunId("")
+    branch: RunId = RunId("")
 
 
 class _Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):

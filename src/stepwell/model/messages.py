@@ -51,9 +51,10 @@ class ChildEnded(_Message, tag="child", frozen=True, kw_only=True, omit_defaults
 
 
 class MetadataSent(_Message, tag="metadata", frozen=True, kw_only=True, omit_defaults=True):
-    """A run below this one changes the metadata of this one."""
+    """A run below this one changes the metadata of this one. `child`: the one of this run's that it is, or is below."""
 
     ops: tuple[MetadataOp, ...]
+    child: RunId = RunId("")
 
 
 class CancelRequested(_Message, tag="cancel", frozen=True, kw_only=True, omit_defaults=True):

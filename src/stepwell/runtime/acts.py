@@ -131,6 +131,7 @@ class Acts:
             on_parent_end=act.on_parent_end,
             lineage=lineage(driver.origin.seed),
             root=root_of(driver.fold.created),
+            branch=_branch_of(driver),
         )
         created = Created(
             workflow=act.workflow,
@@ -199,7 +200,8 @@ class Acts:
         """Those that were intended before go first, for each may have been put off: the last value set is to stay."""
         for id, act in list(driver.fold.open_acts.items()):
             if isinstance(act, SendMetadata) and act.run == run:
-                await self.deliver(run, _message_id("metadata", driver, id), MetadataSent(ops=act.ops))
+                message = MetadataSent(ops=act.ops, child=_child_of(run, driver))
+                await self.deliver(run, _message_id("metadata", driver, id), message)
             if id == command:
                 return
 
@@ -247,6 +249,18 @@ def root_of(created: Created) -> RunId:
     """The run at the top of those that started one another; "" if this is one."""
     parent = created.parent
     return RunId("") if parent is None else parent.root or parent.run
+
+
+def _branch_of(driver: Driver) -> RunId:
+    """Below which child of the run at the top this one's children are; "" if they are that themselves."""
+    parent = driver.fold.created.parent
+    return RunId("") if parent is None else parent.branch or driver.run
+
+
+def _child_of(above: RunId, driver: Driver) -> RunId:
+    """The child of a run above this one that this one is, or is below."""
+    parent = driver.fold.created.parent
+    return driver.run if parent is None or parent.run == above else parent.branch or driver.run
 
 
 def _message_id(kind: str, driver: Driver, command: CommandId) -> MessageId:
