@@ -108,9 +108,10 @@ class Wire:
             command = running.pop(choose(sorted(running)))
             entry = self.outcome_of(command)
             self.ran.append(command.id)
-            place = session.step_ended(entry, self.now)
+            place = session.place(entry, self.now)
             if place is not None:
                 entries[command.id] = step_entry(entry, place, started_at=self.now, codec=self.registry.codec)
+                session.feed(entry, place)
 
     def outcome_of(self, command: StepCommand) -> StepCompleted | StepFailed:
         """What a step comes to, in one attempt. Steps of tests wait for nothing."""

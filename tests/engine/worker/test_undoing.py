@@ -162,7 +162,7 @@ def test_a_step_that_nobody_waits_for_any_more_is_given_up() -> None:
     session.tick(START + 100)
 
     assert session.take_abandoned() == [command.id]
-    assert session.step_ended(StepCompleted(id=command.id, value=Raw(b"1")), START + 101) is None
+    assert session.place(StepCompleted(id=command.id, value=Raw(b"1")), START + 101) is None
     assert [command.id for command in session.take_steps()] == ["load:2"]
     session.close()
     session.close()

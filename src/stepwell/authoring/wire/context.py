@@ -27,7 +27,7 @@ from stepwell.authoring.wire.hooks import wire_hook
 from stepwell.authoring.workflows import WorkflowRef
 from stepwell.codec import Typed, failure_of
 from stepwell.engine.remote.calls import WaitKind
-from stepwell.engine.worker.journal import KnownWait
+from stepwell.engine.worker.journal import SLEEP, KnownWait
 from stepwell.engine.worker.program import WireProgram
 from stepwell.engine.worker.random import WireRandom
 from stepwell.engine.worker.verdicts import Undone
@@ -98,7 +98,7 @@ class WireContext(Context):
         """As anywhere."""
         lasts = duration_ms(duration, what="ctx.sleep()")
         desk = self.program.desk
-        await desk.open(f"sleep:{desk.number()}", "DATETIME", {"durationMs": lasts}, lasts_ms=lasts)
+        await desk.open(f"{SLEEP}{desk.number()}", "DATETIME", {"durationMs": lasts}, lasts_ms=lasts)
 
     async def sleep_until(self, when: datetime) -> None:
         """As anywhere; the orchestrator gets the moment itself."""
@@ -109,7 +109,7 @@ class WireContext(Context):
         if lasts > 0:
             desk = self.program.desk
             meta = {"durationMs": lasts, "wakeAt": at}
-            await desk.open(f"sleep:{desk.number()}", "DATETIME", meta, lasts_ms=lasts, wake_at=at)
+            await desk.open(f"{SLEEP}{desk.number()}", "DATETIME", meta, lasts_ms=lasts, wake_at=at)
 
     # --- messages
 

@@ -17,6 +17,10 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from stepwell.model.entries import StepCompleted, StepFailed
 from stepwell.model.failures import NULL, Failure
 
+SLEEP = "sleep:"
+"""How the waits begin that are `ctx.sleep`."""
+TIMER = "timer:"
+"""How the waits begin that are timers of the loop: of `asyncio.sleep`, `asyncio.timeout` and the like."""
 RETRY = "retry:"
 """How the waits begin that lie between two attempts of a step: `retry:{step}:{attempt}`. No body asks for them."""
 _NOT_OF_THE_BODY = (RETRY, "trigger-delay:")

@@ -21,16 +21,13 @@ from stepwell.engine.handles import Timer
 from stepwell.engine.program import Abandon, Completed, Failed, StepCommand
 from stepwell.engine.remote.calls import AnswerStatus
 from stepwell.engine.worker.desk import Waiting, Waitpoint
-from stepwell.engine.worker.journal import RETRY, Delayed, Known, KnownStep, KnownWait, Lineup, Slice
+from stepwell.engine.worker.journal import RETRY, TIMER, Delayed, Known, KnownStep, KnownWait, Lineup, Slice
 from stepwell.engine.worker.notes import SentChunk
 from stepwell.engine.worker.program import WireProgram
 from stepwell.engine.worker.verdicts import Place, Resolved, Verdict
 from stepwell.errors import NotDurableError
 from stepwell.model.entries import AttemptFailed, StepCompleted, StepFailed
 from stepwell.model.ids import CommandId
-
-TIMER = "timer:"
-"""How the waits begin that are timers of the loop: of `asyncio.sleep`, `asyncio.timeout` and the like."""
 
 
 class Session:
@@ -76,23 +73,16 @@ class Session:
         abandoned, self._abandoned = self._abandoned, []
         return abandoned
 
-    def step_ended(self, entry: StepCompleted | StepFailed, now: int) -> Place | None:
-        """A step is over, and the body goes on. None: nobody waits for it any more, so it is as if it had never run."""
-        place = self.place(entry, now)
-        if place is not None:
-            self.feed(entry, place)
-        return place
-
     def place(self, entry: StepCompleted | StepFailed, now: int) -> Place | None:
-        """The first half of `step_ended`: where the step stands. Write that down before the body goes on, which it may
-        be unable to: then the step has been run all the same."""
+        """A step is over: where it stands. None: nobody waits for it any more, so it is as if it had never run. Write
+        that down before `feed`, after which the body may be unable to go on: the step has been run all the same."""
         if self._running.pop(entry.id, None) is None:
             return None
         self._now = max(now, self._now)
         return Place(after=self._over, finished_at=self._time(now), patches=self._program.wire_notes.take_patches())
 
     def feed(self, entry: StepCompleted | StepFailed, place: Place) -> None:
-        """The second half: the body sees what the step came to."""
+        """The body sees what the step came to, and goes on."""
         self._program.apply(entry, place.finished_at)
         self._advance()
 

@@ -18,6 +18,7 @@ from stepwell.authoring.remotes import InvocationHost
 from stepwell.engine.prefix import RUN_TIMEOUT
 from stepwell.engine.remote.calls import Answer, Change, ChildRequest, RemoteCall, WaitRequest
 from stepwell.engine.remote.outside import SUBSCRIBE
+from stepwell.engine.worker.journal import RETRY, SLEEP, TIMER
 from stepwell.formats.voyant.invocations import (
     ChildMeta,
     Outcome,
@@ -38,7 +39,7 @@ from stepwell.model.failures import NULL, Failure
 from stepwell.model.ids import CommandId
 
 _LONGEST_MS = 100 * 365 * 86_400_000
-_OWN_TIMERS = ("timer:", "sleep:", "retry:")
+_OWN_TIMERS = (TIMER, SLEEP, RETRY)
 """How the waits begin that our own workers see to the end by themselves."""
 _TYPES_MAX = 20
 _TEXT_MAX = 8192
