@@ -98,8 +98,8 @@ class RemoteBinding:
         dispatch = self._registry.dispatch
         if dispatch is None:
             raise DefinitionError(
-                f"workflow {call.journal.origin.created.workflow} is remote, and this app has no targets: "
-                f"Stepwell(..., targets=[Target(url, workflows=[...])])"
+                f"workflow {call.journal.origin.created.workflow} lives elsewhere, and this app has no targets: give "
+                "it some, as [[targets]] in stepwell.toml or in Stepwell(targets=[...])"
             )
         host: Any = current_step()._host
         return await dispatch(call, host)

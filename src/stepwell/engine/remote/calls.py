@@ -18,7 +18,7 @@ from stepwell.model.ids import CommandId, MessageId
 
 WaitKind = Literal["DATETIME", "EVENT", "SIGNAL", "MANUAL", "RUN"]
 AnswerStatus = Literal["completed", "waiting", "failed", "cancelled", "compensated", "compensation_failed"]
-Target = Literal["self", "parent", "root"]
+Whose = Literal["self", "parent", "root"]
 
 
 class ChildRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,7 +56,7 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     op: Literal["set", "increment", "append", "remove"]
     key: str
     value: Raw | UnsetType = UNSET
-    target: Target = "self"
+    target: Whose = "self"
 
 
 class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct
 
 from stepwell.engine.function import Translator
 from stepwell.engine.notes import Notes
-from stepwell.engine.remote.calls import Change, Target
+from stepwell.engine.remote.calls import Change, Whose
 from stepwell.engine.worker.journal import Slice
 from stepwell.model.failures import NULL
 from stepwell.model.metadata import MetadataOp, applied
@@ -53,7 +53,7 @@ class WireNotes(Notes):
         op = MetadataOp(op="remove", key=key) if value == NULL else MetadataOp(op="set", key=key, value=value)
         self.change(op)
 
-    def change(self, op: MetadataOp, target: Target = "self") -> None:
+    def change(self, op: MetadataOp, target: Whose = "self") -> None:
         """Change the metadata of this run, or of one above it."""
         if self.is_muted:
             return

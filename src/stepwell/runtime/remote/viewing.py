@@ -9,8 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from stepwell.authoring.registry import Registry
-from stepwell.authoring.remotes import RemoteBinding, RemoteWorkflow, remote_program
-from stepwell.codec import failure_of
+from stepwell.authoring.remotes import RemoteBinding, RemoteHostOf, RemoteWorkflow, remote_program
 from stepwell.engine.fold import Fold
 from stepwell.engine.program import Origin
 from stepwell.engine.remote.calls import Answer, WaitRequest
@@ -19,7 +18,7 @@ from stepwell.errors import ActivationError, CodecError
 from stepwell.formats.voyant import RemoteView
 from stepwell.formats.voyant.record import Waitpoint
 from stepwell.model.entries import AttemptFailed, ContinuedAsNew, Frame, StepCompleted, StepFailed
-from stepwell.model.failures import NULL, Failure
+from stepwell.model.failures import NULL
 from stepwell.model.ids import is_invocation
 from stepwell.model.runs import Head
 from stepwell.runtime.remote.wire_journal import wire_journal
@@ -89,7 +88,7 @@ def _program(registry: Registry, origin: Origin) -> RemoteProgram:
         return remote_program(registry, definition, origin)
     stranger: RemoteWorkflow[Any, Any] = RemoteWorkflow(created.workflow)
     binding = RemoteBinding(registry, stranger.worker_retry)
-    return RemoteProgram(binding, origin, _Onlooker(registry), cleanup=binding)
+    return RemoteProgram(binding, origin, _Onlooker(registry, stranger), cleanup=binding)
 
 
 def _last_answer(registry: Registry, frames: Sequence[tuple[int, Frame]]) -> Answer | None:
@@ -113,19 +112,8 @@ def _waitpoint(wait: WaitRequest, due: int | None) -> Waitpoint:
     return Waitpoint(client_waitpoint_id=wait.id, kind=wait.kind, meta=meta, timeout_ms=timeout)
 
 
-class _Onlooker:
+class _Onlooker(RemoteHostOf):
     """What the program of a run needs of an app that knows nothing of its workflow, and that does nothing for it."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def plain(self, raw: Raw) -> Raw:
-        """The JSON behind a recorded payload."""
-        return self._registry.codec.opened(raw, where="a payload")
-
-    def sealed(self, raw: Raw) -> Raw:
-        """The payload of a JSON text."""
-        return self._registry.codec.sealed(bytes(raw))
 
     def input_of(self, workflow: str, version: str, raw: Raw | UnsetType) -> Raw:  # noqa: ARG002
         """The payload of a child's input: it was given long ago."""
@@ -134,7 +122,3 @@ class _Onlooker:
     def result(self, value: Raw) -> Raw:
         """The payload of the run's result."""
         return value
-
-    def failure_of(self, error: BaseException) -> Failure:
-        """The record of an exception."""
-        return failure_of(error, codec=self._registry.codec)
