@@ -63,11 +63,17 @@ class InvocationHost(Protocol):
     """The running step of an invocation, as the dispatcher sees it."""
 
     @property
-    def run_id(self) -> RunId: ...
+    def run_id(self) -> RunId:
+        """The run whose step it is."""
+
     @property
-    def workflow(self) -> str: ...
+    def workflow(self) -> str:
+        """The workflow of that run."""
+
     @property
-    def namespace(self) -> str: ...
+    def namespace(self) -> str:
+        """Where the run is."""
+
     def note(self, entry: StepCompleted | StepFailed) -> None:
         """Journal this with the result of the invocation, or before."""
 

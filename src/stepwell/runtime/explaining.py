@@ -261,10 +261,9 @@ class _Case:
         for step in self.story.steps:
             last = step.attempts[-1] if step.attempts else None
             if step.status == "retrying" and last is not None and last.retry_at is not None:
-                what = attempt_words(step.id)
-                facts.append(
-                    f"{what}: attempt {last.number} failed ({last.error}); the next {self._when(last.retry_at)}"
-                )
+                what = f"{attempt_words(step.id)}: attempt {last.number} failed ({last.error})"
+                was = "was due " if last.retry_at <= self.now else ""
+                facts.append(f"{what}; the next {was}{self._when(last.retry_at)}")
         return facts
 
     def _progress(self) -> list[str]:

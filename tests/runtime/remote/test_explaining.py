@@ -103,6 +103,17 @@ def test_it_says_what_was_wrong_with_an_answer() -> None:
     assert "tenant returned an invalid response: status: " in text(found)
 
 
+def test_it_says_that_the_next_attempt_was_due() -> None:
+    tries = iter((down,))
+
+    async def soon_slow(body: bytes, headers: Any) -> Answer:
+        return await next(tries, slow)(body, headers)
+
+    assert "attempt 1 failed (WorkerError: go away (target tills)); the next was due" in text(
+        explained(soon_slow, "1m")
+    )
+
+
 def test_it_says_which_target_is_at_work() -> None:
     found = explained(slow)
     assert "invocation 1 of its worker has no result yet" in found.facts
