@@ -131,6 +131,28 @@ def test_w_03_a_dead_target_is_left_alone_by_all_runs_and_others_are_not() -> No
         test.drive(main())
 
 
+def test_w_03_runs_that_wait_for_a_trial_do_not_use_up_their_attempts() -> None:
+    worker = Worker(pay=pay)
+
+    async def slow(_: bytes, answer: dict[str, Any]) -> Reply:
+        await asyncio.sleep(25)
+        return 200, JSON, json.dumps(answer).encode()
+
+    worker.always_lies = lambda *_: (502, {}, b"")
+    with StepwellTest(targets=[worker.target()]) as test:
+
+        async def main() -> None:
+            runs = [await test.app.start("pay", id=f"r{n}") for n in range(6)]
+            await test.sleep("1s")
+            worker.always_lies, worker.lies = None, [slow]
+            assert [await run.result() for run in runs] == ["paid"] * 6
+            for run in runs:
+                entries = [event.entry async for event in test.app.runs.events(run.id)]
+                assert sum(isinstance(entry, AttemptFailed) for entry in entries) < 9
+
+        test.drive(main())
+
+
 @pytest.mark.parametrize("lie", [refusing(503, **{"retry-after": "1"}), refusing(500)], ids=["busy", "one body"])
 def test_w_03_a_worker_that_is_busy_or_cannot_run_one_body_is_not_taken_for_a_dead_one(lie: Any) -> None:
     worker = Worker(pay=pay)

@@ -154,9 +154,11 @@ class Dispatcher:
 
     def _pausing(self, target: Target, link: Link) -> WorkerError:
         """Of a target that was left alone: what it is left alone for, since that is what a run ends with that it does
-        not come back for."""
+        not come back for. How long a trial takes that is under way nobody knows: then the run's own policy says when to
+        come again, later each time, or the run would soon have no attempt left."""
         circuit = link.circuit
-        error = WorkerError(circuit.last_error, retry_after=self._pause_s(circuit))
+        is_open = circuit.state(self._clock.now()) == "open"
+        error = WorkerError(circuit.last_error, retry_after=self._pause_s(circuit) if is_open else None)
         error.add_note(f"target {target.label} was not asked now, after {circuit.failures} failures in a row")
         return error
 
