@@ -28,6 +28,7 @@ from stepwell.formats.voyant.journals import (
     resolution_raw,
     step_raw,
 )
+from stepwell.formats.voyant.labels import BY_API
 from stepwell.formats.voyant.texts import (
     EXACT_MAX,
     Count,
@@ -87,7 +88,6 @@ Environment = Literal["production", "preview", "development"]
 OutcomeStatus = Literal["completed", "waiting", "failed", "cancelled", "compensated", "compensation_failed"]
 EMPTY = Raw(b"{}")
 LIST = Raw(b"[]")
-BY_API = Raw(b'{"kind":"api"}')
 
 
 # --- the request

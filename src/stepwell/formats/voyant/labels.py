@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from stepwell.errors import DefinitionError
+from stepwell.model.entries import Parent
 from stepwell.model.failures import NULL
 from stepwell.model.ids import RunId
 from stepwell.model.traceparents import TAG as TRACEPARENT
@@ -16,12 +17,14 @@ LABELS = "voyant"
 """The key of metadata that holds the labels. Records do not show it."""
 ENVIRONMENTS = ("production", "preview", "development")
 DEFAULT_ENVIRONMENT = "development"
+BY_API = Raw(b'{"kind":"api"}')
 NO_VERSION = "local"
 """The version that the wire and its records have of runs without one."""
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _CHANCE_BYTES = 10
+_NOBODY = "default"
 
 
 class Labels(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -52,6 +55,21 @@ def labels_of(payload: Raw | None) -> Labels:
 
 _decode = msgspec.json.Decoder(Labels).decode
 _NONE = Labels()
+
+
+def tenant_of(labels: Labels, namespace: str) -> Raw:
+    """The tenant of a run as JSON; of one of which nobody said it, its namespace."""
+    if labels.tenant != NULL:
+        return labels.tenant
+    return Raw(msgspec.json.encode({"tenantId": namespace or _NOBODY, "projectId": _NOBODY, "organizationId": _NOBODY}))
+
+
+def trigger_of(labels: Labels, parent: Parent | None) -> Raw:
+    """Who asked for a run, as JSON."""
+    if parent is not None:
+        by = {"kind": "parent", "parentRunId": parent.run, "parentStepId": parent.command}
+        return Raw(msgspec.json.encode(by))
+    return labels.triggered_by if labels.triggered_by != NULL else BY_API
 
 
 def tag_map(tags: Iterable[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct
 
 from stepwell.formats.voyant.faults import end_fault, run_fault, step_fault, worker_fault
 from stepwell.formats.voyant.journals import WireJournal, journal_members
-from stepwell.formats.voyant.labels import LABELS, NO_VERSION, Labels, labels_of, tag_list
+from stepwell.formats.voyant.labels import LABELS, NO_VERSION, Labels, labels_of, tag_list, tenant_of, trigger_of
 from stepwell.formats.voyant.plain import plain
 from stepwell.formats.voyant.record import (
     CompensationResult,
@@ -264,10 +264,10 @@ class _Record:
             streams=streams,
             started_at=self.started_at,
             completed_at=UNSET if not is_over else head.ended_at or self.at,
-            triggered_by=self._triggered_by(),
+            triggered_by=trigger_of(labels, created.parent),
             tags=tag_list(created.tags),
             environment=labels.environment,
-            tenant_meta=labels.tenant if labels.tenant != NULL else _tenant(self.view.tenant),
+            tenant_meta=tenant_of(labels, self.view.tenant),
             run_meta=RunMeta(attempt=1 + self.retries),
             idempotency_key=labels.key or UNSET,
             ext=self.view.ext,
@@ -395,12 +395,6 @@ class _Record:
         id = command if self.view.has_remote_parent else waitpoint_of(command, self.created.workflow)
         return ParentLink(run_id=parent.run, waitpoint_id=id)
 
-    def _triggered_by(self) -> Any:
-        parent = self.created.parent
-        if parent is not None:
-            return {"kind": "parent", "parentRunId": parent.run, "parentStepId": parent.command}
-        return self.labels.triggered_by if self.labels.triggered_by != NULL else {"kind": "api"}
-
 
 def _generation(frames: Sequence[tuple[int, Frame]]) -> tuple[Created | ContinuedAsNew, Sequence[Frame]]:
     """The last generation: what began it, and its frames."""
@@ -423,7 +417,3 @@ def _inherited(own: Labels, parents: Labels) -> Labels:
         key=own.key,
         is_null=own.is_null,
     )
-
-
-def _tenant(namespace: str) -> dict[str, str]:
-    return {"tenantId": namespace or "default", "projectId": "default", "organizationId": "default"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from urllib.parse import quote
 
-import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepwell.codec import Codec
@@ -27,7 +26,7 @@ from stepwell.formats.voyant.headers import (
     TIMESTAMP,
 )
 from stepwell.formats.voyant.invocations import PROTOCOL, RunMetaIn, StepRequest, WireJournal
-from stepwell.formats.voyant.labels import NO_VERSION, Labels, tag_list
+from stepwell.formats.voyant.labels import NO_VERSION, Labels, tag_list, tenant_of, trigger_of
 from stepwell.formats.voyant.plain import plain
 from stepwell.formats.voyant.signing import SignedRequest, key_id, sign_v1, sign_v2
 from stepwell.model.entries import Created
@@ -64,10 +63,10 @@ def step_request(call: RemoteCall, journal: WireJournal, codec: Codec, around: A
         journal=journal,
         environment=labels.environment,  # type: ignore[arg-type]
         deadline=around.deadline,
-        tenant_meta=labels.tenant if labels.tenant != NULL else _tenant(around.namespace),
+        tenant_meta=tenant_of(labels, around.namespace),
         run_meta=RunMetaIn(
             attempt=1 + origin.retries,
-            triggered_by=_triggered_by(created, labels),
+            triggered_by=trigger_of(labels, created.parent),
             tags=tag_list(created.tags),
             started_at=max(origin.born_at, created.not_before),
         ),
@@ -124,16 +123,3 @@ def _input(origin: Origin, labels: Labels, codec: Codec) -> Raw | UnsetType:
     if origin.input == NULL:
         return NULL if labels.is_null else UNSET
     return plain(codec.opened(origin.input, where="the input of a remote run"))
-
-
-def _triggered_by(created: Created, labels: Labels) -> Raw:
-    parent = created.parent
-    if parent is not None:
-        by = {"kind": "parent", "parentRunId": parent.run, "parentStepId": parent.command}
-        return Raw(msgspec.json.encode(by))
-    return labels.triggered_by if labels.triggered_by != NULL else Raw(b'{"kind":"api"}')
-
-
-def _tenant(namespace: str) -> Raw:
-    tenant = {"tenantId": namespace or "default", "projectId": "default", "organizationId": "default"}
-    return Raw(msgspec.json.encode(tenant))
