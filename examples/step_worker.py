@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from stepwell import Context, Secret, Stepwell, Target, current_step, step, workflow
@@ -24,7 +24,7 @@ bank = Bank()
 
 
 @contextlib.asynccontextmanager
-async def lifespan() -> AsyncIterator[Bank]:
+async def lifespan() -> AsyncGenerator[Bank]:
     yield bank
 
 

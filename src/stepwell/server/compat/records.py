@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from stepwell.authoring.remotes import RemoteWorkflow
 from stepwell.codec.payloads import is_ours
 from stepwell.errors import DefinitionError, RunNotFoundError
 from stepwell.formats.voyant import LABELS, Labels, RunRecord, RunView, StreamItem, run_record
@@ -21,7 +20,7 @@ from stepwell.runtime.app import Stepwell
 from stepwell.runtime.chunks import Chunk, decode_chunk, stream_key
 from stepwell.runtime.client import NewStart
 from stepwell.runtime.reading import streams_of
-from stepwell.runtime.remote.viewing import remote_view
+from stepwell.runtime.remote.viewing import is_remote, remote_view
 from stepwell.runtime.watching import Watch
 from stepwell.server.compat.pausing import seen
 from stepwell.server.endpoints import Call
@@ -169,7 +168,7 @@ async def _inherited(app: Stepwell, head: Head) -> Labels | None:
 async def _has_remote_parent(app: Stepwell, head: Head) -> bool:
     """Whether the run was started by one whose body lives elsewhere, as far as this app knows."""
     created = None if head.parent is None else await app.client.created(head.parent)
-    return created is not None and isinstance(app.registry.find(created.workflow, created.version), RemoteWorkflow)
+    return created is not None and is_remote(app.registry, created.workflow, created.version, ())
 
 
 async def _items(app: Stepwell, run: RunId, name: str) -> list[StreamItem]:
