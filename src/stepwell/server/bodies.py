@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from stepwell.formats.strict import is_deeper, no_constant, unique_members
 from stepwell.server.problems import Problem
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def checked_json(data: bytes) -> Any:
         raise _invalid(f"the body is not JSON: {error}") from None
     if _HALF.search(text) is not None and _has_half(value):
         raise _invalid("the body holds half of a surrogate pair, which UTF-8 cannot express")
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise _invalid(f"the body is nested deeper than {MAX_DEPTH}")
     return value
 
@@ -55,21 +56,8 @@ def _invalid(message: str) -> Problem:
     return Problem(400, "invalid_json", message)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:100]!r} is twice in one object")
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
-
-
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_decoder = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=no_constant)
 
 
 def _has_half(value: Any) -> bool:
@@ -78,12 +66,3 @@ def _has_half(value: Any) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _depth(value: Any) -> int:
-    """How many arrays and objects are around the innermost one, and that one."""
-    deepest, level = 0, [value]
-    while level := [item for item in level if isinstance(item, dict | list)]:
-        deepest += 1
-        level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)]
-    return deepest

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw
 
 from stepwell.errors import StepwellError
 from stepwell.formats.fields import key_path
+from stepwell.formats.strict import is_deeper, no_constant, unique_members
 from stepwell.model.blueprint_rules import shown
 
 T = TypeVar("T")
@@ -88,25 +89,12 @@ def checked(data: bytes) -> Any:
         raise WireFault(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except ValueError as error:
         raise WireFault(f"not JSON: {error}") from None
-    if data.count(b"[") + data.count(b"{") > DEPTH_MAX and _is_deep(value):
+    if data.count(b"[") + data.count(b"{") > DEPTH_MAX and is_deeper(value, DEPTH_MAX):
         raise WireFault(_TOO_DEEP)
     return value
 
 
 _TOO_DEEP = f"nested deeper than {DEPTH_MAX}"
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:100]!r} is twice in one object")
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def _finite(digits: str) -> float:
@@ -116,15 +104,7 @@ def _finite(digits: str) -> float:
     return number
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-
-
-def _is_deep(value: Any) -> bool:
-    level, depth = [value], 0
-    while (level := [item for item in level if isinstance(item, dict | list)]) and depth <= DEPTH_MAX:
-        depth += 1
-        level = [item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder)]
-    return depth > DEPTH_MAX
+_decoder = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=_finite)
 
 
 # --- parts of a text that was checked
