@@ -122,7 +122,7 @@ async def _open_and_serve(job: Job, interrupts: Interrupts, ready_fd: int | None
         job.app.ensure_worker(job.has_worker)
         settle_gc(WorkerOptions().gc_threshold)
         http = Http(server, job.settings, max_headers=job.options.max_headers, drain=job.options.drain)
-        await _serve(http, job, interrupts, ready_fd)
+        await http.serve_until(job.listener, interrupts, lambda: _tell_ready(job, http.application, ready_fd))
     finally:
         closing = asyncio.create_task(job.app.__aexit__())
         hurried = asyncio.create_task(interrupts.hurried.wait())
@@ -132,25 +132,6 @@ async def _open_and_serve(job: Job, interrupts: Interrupts, ready_fd: int | None
             await asyncio.wait([closing], timeout=0.05)
         hurried.cancel()
         await closing
-
-
-async def _serve(http: Http[Server], job: Job, interrupts: Interrupts, ready_fd: int | None) -> None:
-    serving = asyncio.create_task(http.serve(sockets=[job.listener]))
-    started, asked, hurried = (
-        asyncio.create_task(event.wait()) for event in (http.started_up, interrupts.asked, interrupts.hurried)
-    )
-    try:
-        await asyncio.wait([serving, started], return_when=FIRST_COMPLETED)
-        if started.done():
-            _tell_ready(job, http.application, ready_fd)
-        await asyncio.wait([serving, asked], return_when=FIRST_COMPLETED)
-        http.stop()
-        await asyncio.wait([serving, hurried], return_when=FIRST_COMPLETED)
-        http.hurry()
-        await serving
-    finally:
-        for task in (started, asked, hurried):
-            task.cancel()
 
 
 async def _when_orphaned(parent: int | None, interrupts: Interrupts) -> None:

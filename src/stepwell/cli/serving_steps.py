@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
 from argparse import Namespace
-from asyncio import FIRST_COMPLETED
 
 import msgspec
 
@@ -22,7 +20,6 @@ from stepwell.formats.voyant.headers import STEP_PATH
 from stepwell.runtime.app import Stepwell
 from stepwell.runtime.observe import settle_gc
 from stepwell.runtime.options import WorkerOptions
-from stepwell.runtime.stepworker import StepWorker
 
 _MAX_HEADERS = 32_768
 _DRAIN_SECONDS = 10.0
@@ -47,7 +44,7 @@ async def serve_steps(arguments: Namespace) -> None:
             try:
                 settle_gc(WorkerOptions().gc_threshold)
                 http = Http(worker, settings, max_headers=_MAX_HEADERS, drain=_DRAIN_SECONDS)
-                await _serve(http, app, listener, interrupts, arguments)
+                await http.serve_until(listener, interrupts, lambda: _tell_ready(app, listener, arguments))
             finally:
                 await worker.aclose(drain=not interrupts.hurried.is_set())
     note("stepwell: stopped")
@@ -66,27 +63,6 @@ def _check_who_reaches_it(listener: socket.socket, arguments: Namespace) -> None
             f"without a secret, whoever reaches {url_of(listener)} may run these workflows: give --secret-env NAME, or "
             "--open if nobody else reaches it"
         )
-
-
-async def _serve(
-    http: Http[StepWorker], app: Stepwell, listener: socket.socket, interrupts: Interrupts, arguments: Namespace
-) -> None:
-    serving = asyncio.create_task(http.serve(sockets=[listener]))
-    started, asked, hurried = (
-        asyncio.create_task(event.wait()) for event in (http.started_up, interrupts.asked, interrupts.hurried)
-    )
-    try:
-        await asyncio.wait([serving, started], return_when=FIRST_COMPLETED)
-        if started.done():
-            _tell_ready(app, listener, arguments)
-        await asyncio.wait([serving, asked], return_when=FIRST_COMPLETED)
-        http.stop()
-        await asyncio.wait([serving, hurried], return_when=FIRST_COMPLETED)
-        http.hurry()
-        await serving
-    finally:
-        for task in (started, asked, hurried):
-            task.cancel()
 
 
 def _tell_ready(app: Stepwell, listener: socket.socket, arguments: Namespace) -> None:

@@ -8,6 +8,7 @@ import logging
 import math
 import re
 import socket
+from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from stepwell.cli.config import Settings
+from stepwell.cli.interrupts import Interrupts
 
 _log = logging.getLogger("stepwell.requests")
 _LINE_MAX = 16_384
@@ -59,6 +61,27 @@ class Http(uvicorn.Server, Generic[A]):
     def hurry(self) -> None:
         """Wait for no answer any longer."""
         self.force_exit = True
+
+    async def serve_until(
+        self, listener: socket.socket, interrupts: Interrupts, tell_ready: Callable[[], None]
+    ) -> None:
+        """Serve until somebody asks for an end, then drain; at the next interrupt, no longer."""
+        serving = asyncio.create_task(self.serve(sockets=[listener]))
+        started, asked, hurried = (
+            asyncio.create_task(event.wait()) for event in (self.started_up, interrupts.asked, interrupts.hurried)
+        )
+        try:
+            await asyncio.wait([serving, started], return_when=FIRST_COMPLETED)
+            if started.done():
+                tell_ready()
+            await asyncio.wait([serving, asked], return_when=FIRST_COMPLETED)
+            self.stop()
+            await asyncio.wait([serving, hurried], return_when=FIRST_COMPLETED)
+            self.hurry()
+            await serving
+        finally:
+            for task in (started, asked, hurried):
+                task.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
