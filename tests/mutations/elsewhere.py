@@ -68,7 +68,13 @@ ELSEWHERE = (
         name="keyed child of a fork",
         says="a child that has its id from a key keeps it in a fork",
         stands_for="6aad043",
-        edits=(Edit("engine.prefix:rebased", "and entry.act.name else", "and False else"),),
+        edits=(
+            Edit(
+                "engine.prefix:rebased",
+                "act=_renamed(entry.act, new.child(name))",
+                "act=_renamed(entry.act, new.child(name)) if name == entry.id else entry.act",
+            ),
+        ),
     ),
     Mutation(
         name="waits go on in an invocation",
