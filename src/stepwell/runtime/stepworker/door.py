@@ -238,7 +238,7 @@ class Door:
             )
         except CodecError as error:
             raise Refused(400, "invalid_request", f"the journal cannot be read: {error}") from error
-        except Exception as error:
+        except (ActivationError, Exception) as error:
             raise _refusal_of(request, error) from error
         head = Head(
             id=RunId(request.run_id),
